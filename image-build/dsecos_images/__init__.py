@@ -1,0 +1,1 @@
+"""Guest templates and OCI images from Debian packages."""

@@ -1,0 +1,1 @@
+"""Converges one node with the objects in its namespace."""

@@ -1,0 +1,1 @@
+"""Turns Stacks into Guests on Nodes."""

@@ -1,0 +1,1 @@
+"""How any DsecOS controller runs."""
