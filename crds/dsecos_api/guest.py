@@ -1,0 +1,143 @@
+"""Guest: one container or VM on one node, fully resolved. Written by the operator, converged by the node's agent."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
+from dsecos_api.shared import CheckedAddress, Expose, Resources, Status, Volume
+from dsecos_api.stack import ServiceStatus
+from dsecos_api.types import DeletionPolicy, DnsLabel, GuestType, RunPolicy
+
+MAX_DOCUMENT = 1_048_576
+
+
+class StackRef(ApiModel):
+    """The Stack that the guest belongs to."""
+
+    namespace: str = Field(description="Namespace of the Stack.")
+    name: str = Field(description="Name of the Stack.")
+    uid: str = Field(description="UID of the Stack; the container outside carries it as its owner.")
+
+
+class GuestNetwork(ApiModel):
+    """The guest's place in its zone."""
+
+    attachment: str = Field(description="Name of the ZoneAttachment in the same namespace.")
+    address: CheckedAddress = Field(description="Address of the guest.")
+    prefix_length: int = Field(ge=1, le=128, description="Length of the zone's network prefix in bits.")
+    gateway: CheckedAddress = Field(description="Default route.")
+    mac: str = Field(description="Link-layer address.", pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")
+    ports: list[Expose] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Ports that may be reached from outside of the zone.",
+        json_schema_extra=schema(list_map=("port", "protocol")),
+    )
+
+
+class IdMap(ApiModel):
+    """The guest's own range of user and group ids (user_namespaces(7))."""
+
+    base: int = Field(ge=65536, description="Host id of the guest's root.")
+    count: int = Field(ge=65536, description="Number of ids.")
+
+
+class GuestCompose(ApiModel):
+    """What Docker Compose runs inside the guest."""
+
+    document: str = Field(
+        max_length=MAX_DOCUMENT,
+        description="Normalised compose document. It holds no secret: those are named as ${name}.",
+    )
+    digest: str = Field(
+        description="SHA-256 over the document and the secrets; a change brings the services up anew."
+    )
+    secret_name: DnsLabel | None = Field(
+        default=None, description="Secret in the same namespace whose keys the document names."
+    )
+
+
+class GuestSpec(ApiModel):
+    """What the agent makes so."""
+
+    stack_ref: StackRef = Field(
+        description="The Stack that the guest belongs to.",
+        json_schema_extra=schema(rule(IMMUTABLE, "stackRef cannot change")),
+    )
+    type: GuestType = Field(description="container or vm.")
+    hostname: DnsLabel = Field(description="Host name in the guest.")
+    epoch: int = Field(ge=1, description="Assignment epoch; raised whenever the Stack is placed.")
+    image: DnsLabel = Field(description="Guest template to clone.")
+    pool: DnsLabel | None = Field(
+        default=None, description="Storage pool of the guest. Unset: the node's first pool."
+    )
+    resources: Resources = Field(description="What the guest may use at most.")
+    id_map: IdMap = Field(description="The guest's own range of user and group ids.")
+    network: GuestNetwork = Field(description="The guest's place in its zone.")
+    volumes: list[Volume] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Directories that outlive the guest.",
+        json_schema_extra=schema(list_map=("name",)),
+    )
+    compose: GuestCompose = Field(description="What Docker Compose runs inside the guest.")
+    run_policy: RunPolicy = Field(description="Running, Suspended or Stopped.")
+    deletion_policy: DeletionPolicy = Field(
+        description="What becomes of the guest when this object is deleted."
+    )
+    paused: bool | None = Field(
+        default=None, description="True: the agent looks, reports and changes nothing."
+    )
+
+
+class GuestStatus(Status):
+    """What was seen."""
+
+    epoch: int | None = Field(default=None, ge=0, description="Assignment epoch that the agent acts on.")
+    image: str | None = Field(
+        default=None, description="Digest of the guest template that the guest was cloned from."
+    )
+    compose_digest: str | None = Field(
+        default=None, description="Digest of the compose document that was last brought up."
+    )
+    started_at: str | None = Field(
+        default=None,
+        description="When the guest was last started.",
+        json_schema_extra={"format": "date-time"},
+    )
+    services: list[ServiceStatus] = Field(
+        default_factory=list,
+        max_length=128,
+        description="The services and their health.",
+        json_schema_extra=schema(list_map=("name",)),
+    )
+
+
+class Guest(KubeObject):
+    """One container or VM on one node, fully resolved."""
+
+    info: ClassVar[KindInfo] = KindInfo(
+        plural="guests",
+        singular="guest",
+        short_names=("gu",),
+        namespaced=True,
+        description="One container or VM on one node, fully resolved. Written by the operator; users edit the Stack.",
+        columns=(
+            PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+            PrinterColumn("Stack", ".spec.stackRef.name"),
+            PrinterColumn("Tenant", ".spec.stackRef.namespace"),
+            PrinterColumn("Address", ".spec.network.address"),
+            PrinterColumn("Started", ".status.startedAt", "date"),
+            PrinterColumn("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),
+            PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
+        ),
+        selectable_fields=(".spec.stackRef.namespace", ".spec.stackRef.name"),
+    )
+
+    kind: str = "Guest"
+    spec: GuestSpec
+    status: GuestStatus = Field(default_factory=GuestStatus)

@@ -1,0 +1,196 @@
+"""Node: a server. Applied by administrators; its agent fills in the status."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import ConfigDict, Field
+
+from dsecos_api.base import ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
+from dsecos_api.shared import CheckedAddress, CheckedCidr, SecretKeyRef, Status
+from dsecos_api.types import DnsLabel, Quantity
+
+
+class EngineType(StrEnum):
+    """What runs the guests."""
+
+    LXC = "lxc"
+    PROXMOX = "proxmox"
+
+
+class ProxmoxEngine(ApiModel):
+    """A Proxmox VE node. Its controller comes later."""
+
+    url: str = Field(
+        description="Address of the API, for example https://10.0.0.5:8006.",
+        pattern=r"^https://",
+        max_length=253,
+    )
+    node: DnsLabel = Field(description="Name of the node in Proxmox VE.")
+    token_secret_ref: SecretKeyRef = Field(description="API token.")
+    vmids: str | None = Field(
+        default=None, description="Range of ids that DsecOS may use.", pattern=r"^[0-9]{3,9}-[0-9]{3,9}$"
+    )
+
+
+class Engine(ApiModel):
+    """What runs the guests."""
+
+    model_config = ConfigDict(
+        json_schema_extra=schema(
+            rule(
+                "(self.type == 'proxmox') == has(self.proxmox)",
+                "engine.proxmox goes with type proxmox, and only with it",
+            )
+        )
+    )
+
+    type: EngineType = Field(description="lxc or proxmox.")
+    proxmox: ProxmoxEngine | None = Field(default=None, description="Settings of type proxmox.")
+
+
+class PoolType(StrEnum):
+    """What a storage pool is made of."""
+
+    DIR = "dir"
+    BTRFS = "btrfs"
+    ZFS = "zfs"
+    RBD = "rbd"
+
+
+class Pool(ApiModel):
+    """A storage pool on the node."""
+
+    name: DnsLabel = Field(description="Name by which volumes refer to it.")
+    type: PoolType = Field(description="dir, btrfs, zfs or rbd. This version drives dir and btrfs.")
+    path: str = Field(description="Directory on the node.", pattern=r"^/", max_length=1024)
+    size: Quantity | None = Field(
+        default=None, description="Size of the sparse file behind a btrfs pool that has no file system yet."
+    )
+
+
+class Addresses(ApiModel):
+    """The node's addresses."""
+
+    management: CheckedAddress | None = Field(default=None, description="Where users reach exposed ports.")
+    tunnel: CheckedAddress | None = Field(default=None, description="Source of VXLAN traffic.")
+
+
+class Reserved(ApiModel):
+    """What guests cannot have, because the node itself needs it."""
+
+    cpu: Quantity | None = Field(default=None, description="CPU cores.")
+    memory: Quantity | None = Field(default=None, description="Memory in bytes.")
+
+
+class HostFirewall(ApiModel):
+    """The node's own firewall. Its controller comes later."""
+
+    management_networks: list[CheckedCidr] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Networks that may reach the node itself.",
+        json_schema_extra=schema(list_set=True),
+    )
+
+
+class NodeSpec(ApiModel):
+    """What the server is for."""
+
+    engine: Engine = Field(
+        description="What runs the guests. Fixed once set.",
+        json_schema_extra=schema(
+            rule("self.type == oldSelf.type", "engine.type cannot change; remove the Node and join it again")
+        ),
+    )
+    pools: list[Pool] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Storage pools; the first is the default.",
+        json_schema_extra=schema(list_map=("name",)),
+    )
+    addresses: Addresses | None = Field(default=None, description="Addresses. Unset: found by the agent.")
+    reserved: Reserved | None = Field(
+        default=None, description="What guests cannot have. Unset: 250m and 512Mi."
+    )
+    firewall: HostFirewall | None = Field(default=None, description="The node's own firewall.")
+    maintenance: bool | None = Field(default=None, description="True: nothing new is placed here.")
+    paused: bool | None = Field(
+        default=None, description="True: controllers look, report and change nothing."
+    )
+
+
+class ResourceCount(ApiModel):
+    """Amounts of resources."""
+
+    cpu: Quantity = Field(description="CPU cores.")
+    memory: Quantity = Field(description="Memory in bytes.")
+    guests: Quantity = Field(description="Number of guests.")
+    disk: Quantity | None = Field(default=None, description="Bytes in the default pool.")
+
+
+class NodeInfo(ApiModel):
+    """Facts about the server, read by its agent."""
+
+    kernel: str = Field(default="", description="Kernel release.")
+    os_image: str = Field(default="", description="PRETTY_NAME of os-release(5).")
+    agent: str = Field(default="", description="Version of the agent.")
+    engine: str = Field(default="", description="Engine and its version.")
+    boot_time: str | None = Field(
+        default=None, description="When the kernel started.", json_schema_extra={"format": "date-time"}
+    )
+    security_modules: list[str] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Active Linux security modules, from /sys/kernel/security/lsm.",
+    )
+
+
+class NodeStatus(Status):
+    """What was seen."""
+
+    agent_namespace: str | None = Field(
+        default=None, description="Namespace that holds what the node needs to know."
+    )
+    addresses: Addresses | None = Field(default=None, description="Addresses in use.")
+    capacity: ResourceCount | None = Field(default=None, description="What the server has.")
+    allocatable: ResourceCount | None = Field(default=None, description="What guests can have.")
+    node_info: NodeInfo | None = Field(default=None, description="Facts about the server.")
+    guest_images: list[str] = Field(
+        default_factory=list, max_length=64, description="Guest templates that the node holds."
+    )
+
+
+class Node(KubeObject):
+    """A server that runs guests."""
+
+    info: ClassVar[KindInfo] = KindInfo(
+        plural="nodes",
+        singular="node",
+        short_names=("dn",),
+        namespaced=False,
+        description="A server that runs guests. Applying it registers the server; its agent fills in the status.",
+        columns=(
+            PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+            PrinterColumn("Engine", ".status.nodeInfo.engine"),
+            PrinterColumn("CPU", ".status.allocatable.cpu"),
+            PrinterColumn("Memory", ".status.allocatable.memory"),
+            PrinterColumn("Address", ".status.addresses.management"),
+            PrinterColumn("Kernel", ".status.nodeInfo.kernel", priority=1),
+            PrinterColumn("Agent", ".status.nodeInfo.agent", priority=1),
+            PrinterColumn("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),
+            PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
+        ),
+        name_rules=(
+            rule(
+                "self.metadata.name.size() <= 51 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+                "a Node's name is an RFC 1123 label of at most 51 characters",
+            ),
+        ),
+    )
+
+    kind: str = "Node"
+    spec: NodeSpec
+    status: NodeStatus = Field(default_factory=NodeStatus)

@@ -1,0 +1,103 @@
+"""Parts of specs and statuses that more than one kind has."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dsecos_api.base import ApiModel, rule, schema
+from dsecos_api.conditions import Condition
+from dsecos_api.types import Cidr, DeletionPolicy, DnsLabel, Port, Protocol, Quantity
+
+CIDR_RULE = rule("isCIDR(self)", "must be a network in CIDR form, for example 10.20.0.0/24 or fd00:20::/64")
+IP_RULE = rule("isIP(self)", "must be an IPv4 or IPv6 address, for example 10.20.0.5")
+
+CheckedCidr = Annotated[Cidr, Field(json_schema_extra=schema(CIDR_RULE))]
+CheckedAddress = Annotated[str, Field(min_length=2, max_length=45, json_schema_extra=schema(IP_RULE))]
+
+
+class Status(ApiModel):
+    """The part that every status has."""
+
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The metadata.generation that the controller last looked at."
+    )
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=32,
+        description="What holds now: Ready first of all, and one condition for each step.",
+        json_schema_extra=schema(list_map=("type",)),
+    )
+
+
+class SecretKeyRef(ApiModel):
+    """One key of a Secret in the object's own namespace."""
+
+    name: DnsLabel = Field(description="Name of the Secret.")
+    key: str = Field(
+        description="Key in the Secret's data.", min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$"
+    )
+
+
+class SecretValue(ApiModel):
+    """A secret that the compose document may use as ${name} in `environment`."""
+
+    name: str = Field(
+        description="Name by which the compose document refers to the value.",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        max_length=63,
+    )
+    secret_key_ref: SecretKeyRef = Field(description="Where the value comes from.")
+
+
+class Resources(ApiModel):
+    """What a guest may use at most, and what it is counted for when it is placed."""
+
+    cpu: Quantity = Field(
+        description="CPU cores, for example 2 or 500m.",
+        json_schema_extra=schema(effect="live: cgroup limits change, nothing restarts"),
+    )
+    memory: Quantity = Field(
+        description="Memory in bytes, for example 2Gi.",
+        json_schema_extra=schema(effect="live: cgroup limits change, nothing restarts"),
+    )
+    disk: Quantity = Field(
+        description="Size of the guest's own file systems in bytes, for example 10Gi; volumes are counted apart.",
+        json_schema_extra=schema(effect="live: the pool's quota changes, nothing restarts"),
+    )
+
+
+class Expose(ApiModel):
+    """A port that may be reached from outside of the zone. What is not named here is dropped."""
+
+    port: Port = Field(description="Port in the guest.")
+    protocol: Protocol = Field(default=Protocol.TCP, description="Transport protocol.")
+    from_: list[CheckedCidr] = Field(
+        default_factory=list,
+        alias="from",
+        max_length=32,
+        description="Networks that may connect. Empty: nobody may.",
+        json_schema_extra=schema(list_set=True),
+    )
+    host_port: Port | None = Field(default=None, description="Port on the node that is passed to the guest.")
+
+
+class Volume(ApiModel):
+    """A directory that outlives the guest, mounted in it at /srv/volumes/<name>."""
+
+    name: DnsLabel = Field(description="Name of the volume; a compose volume of the same name is kept on it.")
+    size: Quantity = Field(
+        description="Largest size in bytes, for example 5Gi.",
+        json_schema_extra=schema(effect="live: the pool's quota changes, nothing restarts"),
+    )
+    pool: DnsLabel | None = Field(
+        default=None, description="Storage pool of the node. Unset: the node's first pool."
+    )
+    deletion_policy: DeletionPolicy | None = Field(
+        default=None,
+        description="What becomes of the data when the Stack is deleted. Unset: the Stack's policy, and Retain where that is unset too.",
+    )
+
+
+VolumeList = Annotated[list[Volume], Field(max_length=32, json_schema_extra=schema(list_map=("name",)))]

@@ -1,0 +1,219 @@
+"""Stack: an application. Written by users."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
+from dsecos_api.shared import CheckedAddress, Expose, Resources, SecretValue, Status, Volume
+from dsecos_api.types import DeletionPolicy, DnsLabel, GuestType, RunPolicy
+
+MAX_INLINE_COMPOSE = 262_144
+"""Largest inline compose document in characters; a ConfigMap's may be as large, not larger."""
+
+
+class TemplateSource(ApiModel):
+    """An entry of the catalog with values for its variables."""
+
+    name: DnsLabel = Field(description="Name of the catalog entry, for example node-postgres.")
+    values: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values for the template's variables, checked against its values.schema.json.",
+        json_schema_extra=schema(preserve_unknown=True),
+    )
+    secret_values: list[SecretValue] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Secrets that the document may use as ${name} in `environment`.",
+        json_schema_extra=schema(list_map=("name",)),
+    )
+
+
+class ConfigMapKeyRef(ApiModel):
+    """One key of a ConfigMap in the Stack's namespace."""
+
+    name: DnsLabel = Field(description="Name of the ConfigMap.")
+    key: str = Field(default="compose.yaml", description="Key in the ConfigMap's data.", max_length=253)
+
+
+class ComposeSource(ApiModel):
+    """A compose document of the user's own."""
+
+    model_config = ConfigDict(
+        json_schema_extra=schema(
+            rule("has(self.inline) != has(self.configMapRef)", "name exactly one of inline and configMapRef")
+        )
+    )
+
+    inline: str | None = Field(
+        default=None,
+        max_length=MAX_INLINE_COMPOSE,
+        min_length=1,
+        description="The document itself, as YAML text.",
+    )
+    config_map_ref: ConfigMapKeyRef | None = Field(
+        default=None, description="A ConfigMap that holds the document."
+    )
+    secret_values: list[SecretValue] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Secrets that the document may use as ${name} in `environment`.",
+        json_schema_extra=schema(list_map=("name",)),
+    )
+
+
+class Placement(ApiModel):
+    """Where the Stack may run."""
+
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, max_length=16, description="Labels that the Node must have, all of them."
+    )
+
+
+class StackSpec(ApiModel):
+    """What should run."""
+
+    model_config = ConfigDict(
+        json_schema_extra=schema(
+            rule("has(self.template) != has(self.compose)", "name exactly one of template and compose"),
+            rule(
+                "!has(self.expose) || self.expose.all(x, !has(x.hostPort) || self.expose.exists_one(y, has(y.hostPort) &&"
+                " y.hostPort == x.hostPort && y.protocol == x.protocol))",
+                "a hostPort can be given to one exposed port only",
+            ),
+        )
+    )
+
+    template: TemplateSource | None = Field(
+        default=None,
+        description="A catalog entry and its values.",
+        json_schema_extra=schema(effect="compose up: services whose definition changed are re-created"),
+    )
+    compose: ComposeSource | None = Field(
+        default=None,
+        description="A compose document of your own, in place of a template.",
+        json_schema_extra=schema(effect="compose up: services whose definition changed are re-created"),
+    )
+    type: GuestType | None = Field(
+        default=None,
+        description="container (the default) or vm. Fixed once set.",
+        json_schema_extra=schema(rule(IMMUTABLE, "type cannot change; create another Stack")),
+    )
+    zone: DnsLabel = Field(
+        description="NetworkZone of the same namespace. Fixed once set.",
+        json_schema_extra=schema(rule(IMMUTABLE, "zone cannot change; create another Stack")),
+    )
+    address: CheckedAddress | None = Field(
+        default=None,
+        description="Address in the zone. Unset: one is allocated and kept for the Stack's life.",
+        json_schema_extra=schema(effect="the guest is restarted with the new address"),
+    )
+    expose: list[Expose] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Ports that may be reached from outside of the zone.",
+        json_schema_extra=schema(
+            list_map=("port", "protocol"), effect="live: firewall rules change, nothing restarts"
+        ),
+    )
+    resources: Resources = Field(description="What the guest may use at most.")
+    volumes: list[Volume] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Directories that outlive the guest.",
+        json_schema_extra=schema(list_map=("name",), effect="a volume added or removed restarts the guest"),
+    )
+    placement: Placement | None = Field(default=None, description="Where the Stack may run.")
+    run_policy: RunPolicy | None = Field(
+        default=None,
+        description="Running (the default), Suspended or Stopped.",
+        json_schema_extra=schema(effect="the guest is started, suspended or stopped"),
+    )
+    deletion_policy: DeletionPolicy | None = Field(
+        default=None,
+        description="What becomes of the guest when the Stack is deleted: Delete (the default) destroys it, Retain stops and keeps"
+        " it, Orphan leaves it running. Volumes have a policy of their own.",
+        json_schema_extra=schema(effect="none until the Stack is deleted"),
+    )
+    paused: bool | None = Field(
+        default=None,
+        description="True: controllers look, report and change nothing.",
+        json_schema_extra=schema(effect="none"),
+    )
+
+
+class ServiceStatus(ApiModel):
+    """One service of the compose document, as Docker reports it."""
+
+    name: str = Field(description="Name of the service.")
+    image: str = Field(default="", description="Image that it runs.")
+    state: str = Field(default="", description="Docker's state: running, exited, restarting and so on.")
+    health: str | None = Field(
+        default=None, description="Docker's health, where the service has a health check."
+    )
+    restarts: int = Field(default=0, ge=0, description="How often Docker restarted it.")
+
+
+class StackStatus(Status):
+    """What was seen."""
+
+    node: str | None = Field(default=None, description="Node that the Stack is placed on.")
+    guest: str | None = Field(default=None, description="Name of its Guest in that node's namespace.")
+    epoch: int | None = Field(
+        default=None, ge=0, description="Assignment epoch; raised whenever the Stack is placed."
+    )
+    address: str | None = Field(default=None, description="Address of the guest in its zone.")
+    endpoints: list[str] = Field(
+        default_factory=list, max_length=64, description="Where the application answers."
+    )
+    services: list[ServiceStatus] = Field(
+        default_factory=list,
+        max_length=128,
+        description="The services and their health.",
+        json_schema_extra=schema(list_map=("name",)),
+    )
+
+
+class Stack(KubeObject):
+    """An application: a catalog template or a compose document, with its resources, network, ports and volumes."""
+
+    info: ClassVar[KindInfo] = KindInfo(
+        plural="stacks",
+        singular="stack",
+        short_names=("st",),
+        namespaced=True,
+        description="An application: a catalog template or a compose document, with its resources, network, ports and volumes.",
+        columns=(
+            PrinterColumn(
+                "Ready", '.status.conditions[?(@.type=="Ready")].status', description="Whether it serves"
+            ),
+            PrinterColumn(
+                "Reason", '.status.conditions[?(@.type=="Ready")].reason', description="Why, or why not"
+            ),
+            PrinterColumn("Node", ".status.node", description="Where it runs"),
+            PrinterColumn("Address", ".status.address", description="Its address in the zone"),
+            PrinterColumn("Endpoint", ".status.endpoints[0]", description="Where it answers"),
+            PrinterColumn(
+                "Since",
+                '.status.conditions[?(@.type=="Ready")].lastTransitionTime',
+                "date",
+                description="Since when",
+            ),
+            PrinterColumn("Template", ".spec.template.name", description="Catalog entry", priority=1),
+            PrinterColumn(
+                "Message",
+                '.status.conditions[?(@.type=="Ready")].message',
+                description="What to do next",
+                priority=1,
+            ),
+            PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
+        ),
+        selectable_fields=(".spec.zone", ".status.node"),
+        name_rules=(rule("self.metadata.name.size() <= 63", "a Stack's name has at most 63 characters"),),
+    )
+
+    kind: str = "Stack"
+    spec: StackSpec
+    status: StackStatus = Field(default_factory=StackStatus)
