@@ -1,0 +1,114 @@
+"""What the agent asks of the Docker inside a guest.
+
+Changes go through `docker compose` in the guest (the engine's exec), looks through the guest's socket in a
+directory that the host shares with it. The guest is hostile: whatever it answers is bounded in size and time
+and never trusted to be true about anything but itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dsecos_agent.adapter_errors import AdapterError, RetryableError
+from dsecos_agent.engines.protocol import Watch
+
+PROJECT = "app"
+"""The compose project's name in every guest."""
+
+
+class ComposeFailedError(AdapterError):
+    """`docker compose` refused or failed; `log` is the bounded tail of what it said, secrets blanked out."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        """Keep compose's own words beside a message that fits a condition."""
+        super().__init__(message)
+        self.log = log
+
+
+class ImageNotFoundError(ComposeFailedError):
+    """No registry has it, or this node may not read it; `image` as the document names it, empty if compose
+    did not say.
+    """
+
+    def __init__(self, message: str, log: str = "", *, image: str = "") -> None:
+        """Name the image."""
+        super().__init__(message, log)
+        self.image = image
+
+
+class RegistryUnreachableError(ComposeFailedError, RetryableError):
+    """No connection to the registry."""
+
+
+class ServiceUnhealthyError(ComposeFailedError, RetryableError):
+    """All was started, but a service did not get healthy or ended; `service` may be empty."""
+
+    def __init__(self, message: str, log: str = "", *, service: str = "") -> None:
+        """Name the service."""
+        super().__init__(message, log)
+        self.service = service
+
+
+class ConfigInvalidError(ComposeFailedError):
+    """Compose does not accept the document."""
+
+
+class ComposeTimeoutError(ComposeFailedError, RetryableError):
+    """It was still busy when the time was over."""
+
+
+class DockerUnavailableError(RetryableError):
+    """The guest's dockerd does not answer (yet), or the thing at its socket's place is no socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One container of the project, as its dockerd tells."""
+
+    name: str
+    """The compose service."""
+    image: str
+    image_id: str
+    state: str
+    """created, running, paused, restarting, removing, exited, dead"""
+    health: str
+    """starting, healthy, unhealthy, or none when the service has no health check"""
+    restarts: int
+    exit_code: int | None
+    config_hash: str
+    """Compose's own hash of the service it made this container from."""
+
+
+class Compose(Protocol):
+    """Offered by `runner.GuestCompose`.
+
+    `shared` is the host's directory that the guest sees at /run/dsecos. `time_limit` is in seconds.
+    """
+
+    async def wait_ready(self, shared: Path, *, time_limit: float) -> str:
+        """Poll until dockerd answers and return its version. Raises DockerUnavailableError."""
+
+    async def up(
+        self, guest: str, owner_uid: str, document: str, *, env: Mapping[str, str], time_limit: float
+    ) -> None:
+        """Make the project what the document says and wait until its services run and are healthy.
+
+        `env` holds the secrets that the document refers to. Raises one of ComposeFailedError's kinds,
+        GuestNotRunningError.
+        """
+
+    async def down(self, guest: str, owner_uid: str, *, time_limit: float) -> None:
+        """Stop and remove the project's containers and networks; named volumes stay."""
+
+    async def services(self, shared: Path) -> Sequence[Service]:
+        """All containers of the project, sorted by name. Raises DockerUnavailableError."""
+
+    async def logs(self, shared: Path, service: str, *, tail: int = 100) -> str:
+        """Last lines of one service, bounded to 256 KiB. Raises DockerUnavailableError, NotFoundError."""
+
+    def subscribe(self, shared: Path, callback: Callable[[], None]) -> Watch:
+        """Call back, on the event loop, when a container of the project starts, dies or changes its health.
+
+        Connects again by itself while the watch is open; each (re)connection calls back once as well.
+        """

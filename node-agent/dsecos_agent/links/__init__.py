@@ -1,0 +1,1 @@
+"""Links: the zones' bridges and the guests' ports on them, by netlink. `protocol` says what is offered."""

@@ -1,0 +1,1 @@
+"""Running the host's tools: bounded output, a time limit, no shell, nothing left behind."""

@@ -1,0 +1,1 @@
+"""Pools keep templates, guests' disks and volumes. `protocol` says what any pool offers."""
