@@ -1,0 +1,144 @@
+"""The programs of the control plane, built from pinned Go modules, and their content-addressed cache."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dsecos_control_plane.command import TAIL_LINES, run
+from dsecos_control_plane.errors import ToolchainError
+from dsecos_control_plane.settings import SOURCE
+from dsecos_control_plane.toolchain import REQUIREMENTS, go
+
+MODULE = SOURCE / "hack" / "control-plane"
+
+PROGRAMS = {
+    "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    "etcd": "./cmd/etcd",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+}
+"""Name of each program and the Go package that holds its main function."""
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being built, the number of packages compiled so far and of all that need compiling."""
+
+
+def kubernetes_version(go_mod: str) -> str:
+    """Return the Kubernetes version, such as `v1.36.3`, that a `go.mod` pins.
+
+    Raises:
+        ToolchainError: it pins none.
+    """
+    found = re.search(r"^\s*k8s\.io/kubernetes (v\d+\.\d+\.\d+\S*)", go_mod, re.MULTILINE)
+    if found is None:
+        msg = "go.mod does not pin k8s.io/kubernetes"
+        raise ToolchainError(msg)
+    return found[1]
+
+
+def linker_flags(version: str) -> str:
+    """Return the flags that write a Kubernetes version into a program.
+
+    Without them the programs say `v0.0.0-master+$Format:%H$`, which kubectl and clients cannot compare. The variables
+    are those that Kubernetes' own hack/lib/version.sh sets.
+    """
+    major, minor = version.removeprefix("v").split(".")[:2]
+    variables = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    flags = [f"-X {package}.{name}={value}" for package in packages for name, value in variables.items()]
+    return " ".join(["-s", "-w", *flags])
+
+
+def build_key() -> str:
+    """Return the content key of the programs: the same sources give the same key on every machine."""
+    digest = hashlib.sha256()
+    sources = [MODULE / "go.mod", MODULE / "go.sum", REQUIREMENTS, *sorted((MODULE / "cmd").rglob("*.go"))]
+    for source in sources:
+        content = source.read_bytes()
+        digest.update(f"{source.relative_to(MODULE)} {len(content)}\n".encode() + content)
+    digest.update(os.uname().machine.encode())
+    return digest.hexdigest()[:16]
+
+
+def build(cache: Path, programs: Sequence[str] = tuple(PROGRAMS), report: Report | None = None) -> Path:
+    """Build the programs that the cache lacks and return the folder that holds them.
+
+    Safe to call from several processes at once: one builds, the others wait for it.
+
+    Raises:
+        ToolchainError: a program could not be built.
+    """
+    folder = cache / "control-plane" / build_key()
+    folder.mkdir(parents=True, exist_ok=True)
+    if all((folder / name).exists() for name in programs):
+        return folder
+    with _locked(cache / "control-plane" / "lock"):
+        version = kubernetes_version((MODULE / "go.mod").read_text())
+        for name in programs:
+            if not (folder / name).exists():
+                _build_one(cache, name, folder, version, report or _silent)
+    return folder
+
+
+def install(folder: Path, target: Path, programs: Sequence[str] = tuple(PROGRAMS)) -> None:
+    """Put the built programs into `target`, as hard links where the file system allows it, executable by all."""
+    target.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for name in programs:
+        source, destination = folder / name, target / name
+        if destination.exists() and _same(source, destination):
+            continue
+        fresh = target / f".{name}.new"
+        fresh.unlink(missing_ok=True)
+        try:
+            fresh.hardlink_to(source)
+        except OSError:
+            shutil.copy2(source, fresh)
+        fresh.replace(destination)
+
+
+def _same(source: Path, destination: Path) -> bool:
+    ours, theirs = source.stat(), destination.stat()
+    copied = (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)
+    return source.samefile(destination) or copied
+
+
+def _build_one(cache: Path, name: str, folder: Path, version: str, report: Report) -> None:
+    program, environment = go(cache)
+    environment = {**os.environ, **environment}
+    flags = ["-ldflags", linker_flags(version)]
+    report(name, 0, 0)
+    stale = run([program, "list", "-deps", "-f", "{{if .Stale}}x{{end}}", *flags, PROGRAMS[name]], env=environment, cwd=MODULE)
+    total = len(stale.split())
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        output = Path(scratch) / name
+        command = [str(program), "build", "-v", *flags, "-o", str(output), PROGRAMS[name]]
+        lines: list[str] = []
+        with subprocess.Popen(
+            command, env=environment, cwd=MODULE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+        ) as compiler:
+            for line in compiler.stderr or ():
+                lines.append(line.rstrip())
+                report(name, len(lines), max(total, len(lines)))
+        if compiler.returncode != 0:
+            msg = f"{name} could not be built: " + "\n".join(lines[-TAIL_LINES:])
+            raise ToolchainError(msg)
+        output.chmod(0o755)
+        output.replace(folder / name)
+
+
+def _silent(_name: str, _done: int, _total: int) -> None:
+    """Report nothing."""
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,189 @@
+"""The keys and certificates of an instance, on disk in `DSECOS_HOME/pki`, and the kubeconfigs made of them.
+
+Three authorities, so that a key serves one purpose: `ca` for the Kubernetes API, `etcd-ca` for etcd (whose clients may
+do everything, so no user's certificate may be one), `registry-ca` that guests trust for the registry alone.
+"""
+
+import base64
+import secrets
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from dsecos_control_plane import certificates
+from dsecos_control_plane.certificates import Pair, Request
+from dsecos_control_plane.files import folder, write
+from dsecos_control_plane.identity import identity
+from dsecos_control_plane.settings import Settings
+
+REGISTRY_NAME = "registry.dsecos.internal"
+"""Name under which guests reach the read-only registry on their node."""
+
+SERVICE_RANGE = "10.96.0.0/24"
+"""Addresses of Kubernetes Services. Nothing routes them here; the API server wants a range."""
+
+AUTHORITIES = ("ca", "etcd-ca", "registry-ca")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One certificate: its authority, what it says, and the service whose user alone may read its key.
+
+    `owner` None: root alone.
+    """
+
+    name: str
+    authority: str
+    request: Request
+    owner: str | None = None
+
+
+def leaves(node_name: str, addresses: Sequence[str]) -> list[Leaf]:
+    """Return the certificates of a control plane on a node that has these addresses.
+
+    User and group names are those that Kubernetes' default RBAC policy knows (controller manager) and that
+    `kubectl auth whoami` shows for an administrator made by kubeadm.
+    """
+    local = ("127.0.0.1", "localhost")
+    api = (*local, "kubernetes", "kubernetes.default", "kubernetes.default.svc")
+    api = (*api, "kubernetes.default.svc.cluster.local", "10.96.0.1", node_name)
+    api = (*api, *(address for address in addresses if address not in api))
+    manager = "kube-controller-manager"
+    return [
+        Leaf("kube-apiserver", "ca", Request("kube-apiserver", hosts=api), "kube-apiserver"),
+        Leaf("admin", "ca", Request("kubernetes-admin", ("system:masters",), client=True)),
+        Leaf(f"{manager}-client", "ca", Request(f"system:{manager}", client=True), manager),
+        Leaf(manager, "ca", Request(manager, hosts=local), manager),
+        Leaf("etcd", "etcd-ca", Request("etcd", hosts=local, client=True), "etcd"),
+        Leaf("etcd-client", "etcd-ca", Request("kube-apiserver", client=True), "kube-apiserver"),
+        Leaf("registry", "registry-ca", Request("registry", hosts=local), "registry"),
+        Leaf("registry-read", "registry-ca", Request(REGISTRY_NAME, hosts=(*local, REGISTRY_NAME)), "registry-read"),
+    ]
+
+
+def ensure(settings: Settings, now: datetime | None = None) -> list[str]:
+    """Make what is missing, renew what ends soon, and return the names of what was made.
+
+    Writes `pki/<name>.crt` (for all to read) and `pki/<name>.key` (for one service), the key of service accounts, the
+    key that Secrets are encrypted with in etcd, and the kubeconfigs of administrator and controller manager.
+    """
+    now = now or datetime.now(UTC)
+    folder(settings.pki, mode=0o755)
+    made: list[str] = []
+    authorities: dict[str, Pair] = {}
+    for name in AUTHORITIES:
+        known = _load(settings.pki, name)
+        authorities[name] = known or certificates.new_authority(f"dsecos-{name}", now)
+        if known is None:
+            made.append(name)
+        _store(settings, name, authorities[name], None)
+    pairs: dict[str, Pair] = {}
+    for leaf in leaves(settings.node_name, primary_addresses()):
+        authority = authorities[leaf.authority]
+        pair = _load(settings.pki, leaf.name)
+        if pair is None or not certificates.still_serves(pair, authority, leaf.request, now):
+            pair = certificates.issue(authority, leaf.request, now)
+            made.append(leaf.name)
+        _store(settings, leaf.name, pair, leaf.owner)
+        pairs[leaf.name] = pair
+    made += _service_account_key(settings) + _encryption_key(settings)
+    _kubeconfigs(settings, authorities["ca"], pairs)
+    return made
+
+
+def primary_addresses() -> list[str]:
+    """Return the addresses that this host speaks to others from: at most one of IPv4 and one of IPv6.
+
+    The kernel is asked for the route to a documentation address (RFC 5737, RFC 3849); nothing is sent. Addresses of
+    other links come and go with zones, and a certificate that names them would be renewed each time.
+    """
+    found = []
+    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((far, 9))
+            except OSError:
+                continue
+            found.append(str(probe.getsockname()[0]))
+    return found
+
+
+def kubeconfig(server: str, authority: bytes, user: dict[str, str]) -> str:
+    """Return a kubeconfig document for one user of one cluster.
+
+    `authority` is the certificate in PEM that the server's is signed with; `user` holds the credential in the words
+    of a kubeconfig's `user` (`token`, `tokenFile`, `client-certificate-data` ...).
+    """
+    cluster = {"server": server, "certificate-authority-data": base64.b64encode(authority).decode()}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "dsecos", "cluster": cluster}],
+        "users": [{"name": "dsecos", "user": user}],
+        "contexts": [{"name": "dsecos", "context": {"cluster": "dsecos", "user": "dsecos"}}],
+        "current-context": "dsecos",
+    }
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _kubeconfigs(settings: Settings, authority: Pair, pairs: dict[str, Pair]) -> None:
+    manager = "kube-controller-manager"
+    targets = [
+        (settings.admin_kubeconfig, "admin", None),
+        (settings.pki / f"{manager}.kubeconfig", f"{manager}-client", manager),
+    ]
+    for path, name, owner in targets:
+        user = {
+            "client-certificate-data": base64.b64encode(pairs[name].certificate_pem).decode(),
+            "client-key-data": base64.b64encode(pairs[name].key_pem).decode(),
+        }
+        document = kubeconfig(settings.api_server, authority.certificate_pem, user)
+        write(path, document, mode=0o600, owner=identity(settings, owner) if owner else None)
+
+
+def _service_account_key(settings: Settings) -> list[str]:
+    private, public = settings.pki / "service-account.key", settings.pki / "service-account.pub"
+    owner = identity(settings, "kube-apiserver")
+    if private.exists() and public.exists():
+        return []
+    key = certificates.new_key()
+    write(private, certificates.private_pem(key), mode=0o600, owner=owner)
+    write(public, certificates.public_pem(key))
+    return ["service-account"]
+
+
+def _encryption_key(settings: Settings) -> list[str]:
+    """Make the EncryptionConfiguration of the API server: Secrets lie encrypted in etcd and in copies of its data."""
+    path = settings.pki / "encryption.yaml"
+    if path.exists():
+        return []
+    key = {"name": "key1", "secret": base64.b64encode(secrets.token_bytes(32)).decode()}
+    document = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "EncryptionConfiguration",
+        "resources": [
+            {"resources": ["secrets"], "providers": [{"secretbox": {"keys": [key]}}, {"identity": {}}]}
+        ],
+    }
+    write(path, yaml.safe_dump(document), mode=0o600, owner=identity(settings, "kube-apiserver"))
+    return ["encryption"]
+
+
+def _load(pki: Path, name: str) -> Pair | None:
+    certificate, key = pki / f"{name}.crt", pki / f"{name}.key"
+    if not (certificate.exists() and key.exists()):
+        return None
+    try:
+        return Pair.from_pem(certificate.read_bytes(), key.read_bytes())
+    except ValueError:
+        return None
+
+
+def _store(settings: Settings, name: str, pair: Pair, owner: str | None) -> None:
+    reader = identity(settings, owner) if owner else None
+    write(settings.pki / f"{name}.key", pair.key_pem, mode=0o600, owner=reader)
+    write(settings.pki / f"{name}.crt", pair.certificate_pem)
