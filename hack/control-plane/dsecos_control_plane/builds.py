@@ -46,8 +46,8 @@ def kubernetes_version(go_mod: str) -> str:
 def linker_flags(version: str) -> str:
     """Return the flags that write a Kubernetes version into a program.
 
-    Without them the programs say `v0.0.0-master+$Format:%H$`, which kubectl and clients cannot compare. The variables
-    are those that Kubernetes' own hack/lib/version.sh sets.
+    Without them the programs say `v0.0.0-master+$Format:%H$`, which kubectl and clients cannot compare. The
+    variables are those that Kubernetes' own hack/lib/version.sh sets.
     """
     major, minor = version.removeprefix("v").split(".")[:2]
     variables = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
@@ -88,7 +88,7 @@ def build(cache: Path, programs: Sequence[str] = tuple(PROGRAMS), report: Report
 
 
 def install(folder: Path, target: Path, programs: Sequence[str] = tuple(PROGRAMS)) -> None:
-    """Put the built programs into `target`, as hard links where the file system allows it, executable by all."""
+    """Put the built programs into `target`, as hard links where that is possible."""
     target.mkdir(mode=0o755, parents=True, exist_ok=True)
     for name in programs:
         source, destination = folder / name, target / name
@@ -114,7 +114,11 @@ def _build_one(cache: Path, name: str, folder: Path, version: str, report: Repor
     environment = {**os.environ, **environment}
     flags = ["-ldflags", linker_flags(version)]
     report(name, 0, 0)
-    stale = run([program, "list", "-deps", "-f", "{{if .Stale}}x{{end}}", *flags, PROGRAMS[name]], env=environment, cwd=MODULE)
+    stale = run(
+        [program, "list", "-deps", "-f", "{{if .Stale}}x{{end}}", *flags, PROGRAMS[name]],
+        env=environment,
+        cwd=MODULE,
+    )
     total = len(stale.split())
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         output = Path(scratch) / name

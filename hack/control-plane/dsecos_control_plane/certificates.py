@@ -1,4 +1,4 @@
-"""Certificate authorities and the certificates that they sign (RFC 5280). Pure but for the keys' randomness."""
+"""Certificate authorities and what they sign (RFC 5280). Pure but for the randomness of keys."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -44,7 +45,7 @@ class Pair:
         private = serialization.load_pem_private_key(key, password=None)
         if not isinstance(private, ec.EllipticCurvePrivateKey):
             msg = "the key is not an elliptic curve key"
-            raise ValueError(msg)  # noqa: TRY004 -- the content is wrong, not the caller's type
+            raise ValueError(msg)
         return cls(x509.load_pem_x509_certificate(certificate), private)
 
 
@@ -52,8 +53,8 @@ class Pair:
 class Request:
     """What a certificate is to say.
 
-    `hosts` are the DNS names and addresses that a server answers at; a certificate without hosts is a client's only.
-    For Kubernetes the common name is the user, and the organizations are its groups.
+    `hosts` are the DNS names and addresses that a server answers at; a certificate without hosts is a
+    client's only. For Kubernetes the common name is the user, and the organizations are its groups.
     """
 
     common_name: str
@@ -110,7 +111,7 @@ def still_serves(pair: Pair, authority: Pair, request: Request, now: datetime) -
     certificate = pair.certificate
     try:
         certificate.verify_directly_issued_by(authority.certificate)
-    except Exception:  # noqa: BLE001 -- cryptography raises ValueError, TypeError or InvalidSignature: all mean no
+    except (ValueError, TypeError, InvalidSignature):
         return False
     names: set[x509.GeneralName] = set()
     for extension in certificate.extensions:

@@ -1,4 +1,4 @@
-"""Write files so that a reader sees the old or the new content, with the right owner and mode from the start."""
+"""Write files in one step, with the right owner and mode from the start."""
 
 import os
 import tempfile
@@ -10,7 +10,8 @@ from dsecos_control_plane.identity import Identity
 def write(path: Path, content: bytes | str, *, mode: int = 0o644, owner: Identity | None = None) -> bool:
     """Write a file in one step (rename(2)) and return whether its content changed.
 
-    Mode and owner are set also where the content is the same. `owner` None leaves the file to this process's user.
+    Mode and owner are set also where the content is the same. `owner` None leaves the file to this process's
+    user.
     """
     data = content.encode() if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == data:

@@ -1,7 +1,8 @@
 """The keys and certificates of an instance, on disk in `DSECOS_HOME/pki`, and the kubeconfigs made of them.
 
-Three authorities, so that a key serves one purpose: `ca` for the Kubernetes API, `etcd-ca` for etcd (whose clients may
-do everything, so no user's certificate may be one), `registry-ca` that guests trust for the registry alone.
+Three authorities, so that a key serves one purpose: `ca` for the Kubernetes API, `etcd-ca` for etcd (whose
+clients may do everything, so no user's certificate may be one), `registry-ca` that guests trust for the
+registry alone.
 """
 
 import base64
@@ -49,9 +50,9 @@ def leaves(node_name: str, addresses: Sequence[str]) -> list[Leaf]:
     `kubectl auth whoami` shows for an administrator made by kubeadm.
     """
     local = ("127.0.0.1", "localhost")
-    api = (*local, "kubernetes", "kubernetes.default", "kubernetes.default.svc")
-    api = (*api, "kubernetes.default.svc.cluster.local", "10.96.0.1", node_name)
-    api = (*api, *(address for address in addresses if address not in api))
+    service = "kubernetes.default.svc"
+    names = ("kubernetes", "kubernetes.default", service, f"{service}.cluster.local", "10.96.0.1", node_name)
+    api = tuple(dict.fromkeys([*local, *names, *addresses]))
     manager = "kube-controller-manager"
     return [
         Leaf("kube-apiserver", "ca", Request("kube-apiserver", hosts=api), "kube-apiserver"),
@@ -61,15 +62,21 @@ def leaves(node_name: str, addresses: Sequence[str]) -> list[Leaf]:
         Leaf("etcd", "etcd-ca", Request("etcd", hosts=local, client=True), "etcd"),
         Leaf("etcd-client", "etcd-ca", Request("kube-apiserver", client=True), "kube-apiserver"),
         Leaf("registry", "registry-ca", Request("registry", hosts=local), "registry"),
-        Leaf("registry-read", "registry-ca", Request(REGISTRY_NAME, hosts=(*local, REGISTRY_NAME)), "registry-read"),
+        Leaf(
+            "registry-read",
+            "registry-ca",
+            Request(REGISTRY_NAME, hosts=(*local, REGISTRY_NAME)),
+            "registry-read",
+        ),
     ]
 
 
 def ensure(settings: Settings, now: datetime | None = None) -> list[str]:
     """Make what is missing, renew what ends soon, and return the names of what was made.
 
-    Writes `pki/<name>.crt` (for all to read) and `pki/<name>.key` (for one service), the key of service accounts, the
-    key that Secrets are encrypted with in etcd, and the kubeconfigs of administrator and controller manager.
+    Writes `pki/<name>.crt` (for all to read) and `pki/<name>.key` (for one service), the key of service
+    accounts, the key that Secrets are encrypted with in etcd, and the kubeconfigs of administrator and
+    controller manager.
     """
     now = now or datetime.now(UTC)
     folder(settings.pki, mode=0o755)
@@ -98,8 +105,9 @@ def ensure(settings: Settings, now: datetime | None = None) -> list[str]:
 def primary_addresses() -> list[str]:
     """Return the addresses that this host speaks to others from: at most one of IPv4 and one of IPv6.
 
-    The kernel is asked for the route to a documentation address (RFC 5737, RFC 3849); nothing is sent. Addresses of
-    other links come and go with zones, and a certificate that names them would be renewed each time.
+    The kernel is asked for the route to a documentation address (RFC 5737, RFC 3849); nothing is sent.
+    Addresses of other links come and go with zones, and a certificate that names them would be renewed each
+    time.
     """
     found = []
     for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
@@ -115,8 +123,8 @@ def primary_addresses() -> list[str]:
 def kubeconfig(server: str, authority: bytes, user: dict[str, str]) -> str:
     """Return a kubeconfig document for one user of one cluster.
 
-    `authority` is the certificate in PEM that the server's is signed with; `user` holds the credential in the words
-    of a kubeconfig's `user` (`token`, `tokenFile`, `client-certificate-data` ...).
+    `authority` is the certificate in PEM that the server's is signed with; `user` holds the credential in the
+    words of a kubeconfig's `user` (`token`, `tokenFile`, `client-certificate-data` ...).
     """
     cluster = {"server": server, "certificate-authority-data": base64.b64encode(authority).decode()}
     document = {
@@ -157,7 +165,9 @@ def _service_account_key(settings: Settings) -> list[str]:
 
 
 def _encryption_key(settings: Settings) -> list[str]:
-    """Make the EncryptionConfiguration of the API server: Secrets lie encrypted in etcd and in copies of its data."""
+    """Make the EncryptionConfiguration of the API server: Secrets lie encrypted in etcd and in copies of its
+    data.
+    """
     path = settings.pki / "encryption.yaml"
     if path.exists():
         return []

@@ -1,10 +1,12 @@
-"""The processes of an instance as one list, from which systemd units or a supervisord configuration are rendered."""
+"""The processes of an instance as one list, from which systemd units or a supervisord configuration are
+rendered.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dsecos_control_plane.identity import Identity, identity
-from dsecos_control_plane.pki import REGISTRY_NAME, SERVICE_RANGE
+from dsecos_control_plane.pki import SERVICE_RANGE
 from dsecos_control_plane.settings import Settings
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -28,10 +30,11 @@ class Probe:
 class Process:
     """One long-running process.
 
-    `before` are commands that run as root ahead of each start. `revision` names the version of whatever the command
-    line does not show (code, certificates): another revision means a restart. `writable` are the only folders that
-    it may write to under systemd. `children_survive`: processes that it started live on when it stops, as the
-    monitors of LXC guests must. `root` marks the one that needs the host's namespaces and capabilities.
+    `before` are commands that run as root ahead of each start. `revision` names the version of whatever the
+    command line does not show (code, certificates): another revision means a restart. `writable` are the only
+    folders that it may write to under systemd. `children_survive`: processes that it started live on when it
+    stops, as the monitors of LXC guests must. `root` marks the one that needs the host's namespaces and
+    capabilities.
     """
 
     name: str
@@ -76,14 +79,17 @@ def etcd(settings: Settings) -> Process:
         argv=argv,
         identity=identity(settings, "etcd"),
         writable=(settings.home / "etcd",),
-        probe=Probe(f"{client}/health", authority, certificate=pki / "etcd-client.crt", key=pki / "etcd-client.key"),
+        probe=Probe(
+            f"{client}/health", authority, certificate=pki / "etcd-client.crt", key=pki / "etcd-client.key"
+        ),
     )
 
 
 def api_server(settings: Settings) -> Process:
     """Describe the API server: TLS only, RBAC, audit log, Secrets encrypted at rest.
 
-    No endpoints are kept for the Service `kubernetes`: nothing runs inside this cluster that would look for them.
+    No endpoints are kept for the Service `kubernetes`: nothing runs inside this cluster that would look for
+    them.
     """
     pki, etc = settings.pki, settings.etc
     argv = (
@@ -125,7 +131,7 @@ def api_server(settings: Settings) -> Process:
 
 
 def controller_manager(settings: Settings) -> Process:
-    """Describe the controller manager with the controllers that a cluster without pods needs, and no others."""
+    """Describe the controller manager, with only the controllers that a cluster without pods needs."""
     pki = settings.pki
     controllers = (
         "clusterrole-aggregation-controller",
@@ -163,21 +169,23 @@ def controller_manager(settings: Settings) -> Process:
 
 
 def registry(settings: Settings) -> Process:
-    """Describe the registry's write side: on loopback, with a password that only the administrator can read."""
+    """Describe the registry's write side: on loopback, with a password that root alone can read."""
     return Process(
         name="registry",
         argv=("/usr/bin/docker-registry", "serve", f"{settings.etc}/registry.yaml"),
         identity=identity(settings, "registry"),
         writable=(settings.home / "registry",),
-        probe=Probe(f"https://127.0.0.1:{settings.registry_port}/v2/", settings.pki / "registry-ca.crt", status=401),
+        probe=Probe(
+            f"https://127.0.0.1:{settings.registry_port}/v2/", settings.pki / "registry-ca.crt", status=401
+        ),
     )
 
 
 def registry_read(settings: Settings) -> Process:
     """Describe the registry's read-only side, which guests reach at their zone's gateway.
 
-    A gateway comes and goes with its zone, so this listens on every address; the table that is loaded ahead of
-    each start lets in what comes from the zones' bridges and from this host, and nothing else.
+    A gateway comes and goes with its zone, so this listens on every address; the table that is loaded ahead
+    of each start lets in what comes from the zones' bridges and from this host, and nothing else.
     """
     return Process(
         name="registry-read",
@@ -220,6 +228,3 @@ def control_plane(settings: Settings) -> list[Process]:
 def registries(settings: Settings) -> list[Process]:
     """Return both sides of the registry."""
     return [registry(settings), registry_read(settings)]
-
-
-__all__ = ["REGISTRY_NAME", "Probe", "Process", "control_plane", "registries"]

@@ -14,7 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 SOURCE = Path(__file__).resolve().parents[3]
-"""The checkout that this package is installed from (editable): Go modules, CRDs, manifests and parts lie there."""
+"""The checkout that this package is installed from (editable): Go modules, CRDs, manifests and parts lie
+there.
+"""
 
 
 class Settings(BaseSettings):
@@ -59,7 +61,9 @@ class Settings(BaseSettings):
     """Name of this host's Node object."""
 
     guest_id_base: int = Field(default=1_000_000, ge=100_000, le=4_000_000_000)
-    """First host uid and gid of the guests' id maps. The ids just below it belong to the services of this instance."""
+    """First host uid and gid of the guests' id maps. The ids just below it belong to the services of this
+    instance.
+    """
 
     @property
     def bin(self) -> Path:

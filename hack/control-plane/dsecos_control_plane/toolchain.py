@@ -1,7 +1,7 @@
 """The Go toolchain of our own, pinned by hash in `toolchain.txt`, in a virtual environment in the cache.
 
-The machine's Go is never used: a Debian release has one that is too old for Kubernetes, and a build should not depend
-on where it runs.
+The machine's Go is never used: a Debian release has one that is too old for Kubernetes, and a build should
+not depend on where it runs.
 """
 
 import hashlib
@@ -33,7 +33,12 @@ def uv() -> Path:
 
 def uv_environment() -> dict[str, str]:
     """Return the variables that hold uv to Debian's Python."""
-    return {"UV_PYTHON": str(PYTHON), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "VIRTUAL_ENV": ""}
+    return {
+        "UV_PYTHON": str(PYTHON),
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        "VIRTUAL_ENV": "",
+    }
 
 
 def go(cache: Path) -> tuple[Path, dict[str, str]]:
@@ -48,8 +53,8 @@ def go(cache: Path) -> tuple[Path, dict[str, str]]:
     if not marker.exists():
         try:
             run([uv(), "venv", "--clear", "--python", PYTHON, venv], env=uv_environment())
-            install = [uv(), "pip", "install", "--require-hashes", "--requirement", REQUIREMENTS]
-            run([*install, "--python", venv / "bin" / "python"], env=uv_environment())
+            install = ["pip", "install", "--require-hashes", "--requirement", str(REQUIREMENTS)]
+            run([uv(), *install, "--python", venv / "bin" / "python"], env=uv_environment())
         except CommandError as error:
             msg = f"the Go toolchain could not be installed: {error}"
             raise ToolchainError(msg) from error

@@ -1,0 +1,51 @@
+"""Start and stop the embedded control plane: etcd, API server, controller manager."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsecos_control_plane import builds, configs, home, pki, processes, readiness
+from dsecos_control_plane.backend import Backend
+from dsecos_control_plane.builds import Report
+from dsecos_control_plane.processes import Process
+from dsecos_control_plane.settings import Settings
+from dsecos_control_plane.supervisord import Supervisord
+from dsecos_control_plane.systemd import Systemd
+
+READY_SECONDS = 90
+"""How long a process may take to become ready on a busy machine; on an idle one it is 1 to 5 s."""
+
+
+def choose_backend(settings: Settings) -> Backend:
+    """Return the backend for this host; systemd is PID 1 where /run/systemd/system exists (sd_booted(3))."""
+    return Systemd(settings) if Path("/run/systemd/system").is_dir() else Supervisord(settings)
+
+
+def prepare(settings: Settings, report: Report | None = None) -> None:
+    """Put everything on disk that the processes need: programs, keys, configuration.
+
+    Raises:
+        ControlPlaneError: a program could not be built, or the home is not ours.
+    """
+    home.prepare(settings)
+    builds.install(builds.build(settings.cache, report=report), settings.bin)
+    pki.ensure(settings)
+    configs.write_all(settings)
+
+
+def start(backend: Backend, wanted: Sequence[Process]) -> list[str]:
+    """Start processes one after another, each once the one before is ready, and return those that were
+    started.
+
+    Raises:
+        NotReadyError: one of them was not ready in time.
+    """
+    started: list[str] = []
+    for process in wanted:
+        started += backend.apply([process])
+        readiness.wait_ready(process, READY_SECONDS)
+    return started
+
+
+def start_control_plane(settings: Settings, backend: Backend) -> list[str]:
+    """Start etcd, API server and controller manager and wait until they are ready."""
+    return start(backend, processes.control_plane(settings))

@@ -1,0 +1,157 @@
+"""A control plane of a test's own: real etcd, kube-apiserver and kube-controller-manager, ready in some
+seconds.
+
+    from dsecos_control_plane.testing import ControlPlane
+
+    @pytest.fixture(scope="session")
+    def control_plane() -> Iterator[ControlPlane]:
+        with ControlPlane() as plane:
+            yield plane
+
+    def test_something(control_plane: ControlPlane) -> None:
+        control_plane.kubectl("apply", "--server-side", "-f", "-", stdin=document)
+        assert control_plane.kubectl("get", "stacks", "-A", "-o", "name") == ""
+
+It has its own home `/tmp/dsecos-test-<pid>-<random>`, free ports, an instance name, a link prefix and an id
+range of its own, so that it runs beside a real instance and beside other tests. `plane.settings` has them
+all, and `plane.settings.environment()` gives them to another process. `plane.kubeconfig` is the
+administrator's.
+
+`plane.kubectl(...)` returns standard output and raises `CommandError` (its text is kubectl's own) on failure.
+`plane.stop()` and `plane.start()` stop and start it with its data kept; leaving the context removes
+everything. What a killed test run left behind is removed when the next one starts.
+
+The programs come from the same cache as those of `make up`: the first run builds them (about 10 minutes on 2
+cores).
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import string
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from dsecos_control_plane import home, lifecycle
+from dsecos_control_plane.command import run
+from dsecos_control_plane.settings import Settings
+
+PREFIX = "dsecos-test-"
+
+
+class ControlPlane:
+    """A running control plane; a context manager."""
+
+    def __init__(self) -> None:
+        remove_leftovers()
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self.settings = test_settings(folder)
+        """Settings of this instance: home, ports, names."""
+        self._backend = lifecycle.choose_backend(self.settings)
+
+    def __enter__(self) -> "ControlPlane":
+        """Build what is missing, start, and wait until everything is ready."""
+        try:
+            lifecycle.prepare(self.settings)
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop and remove everything."""
+        self.remove()
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.settings.admin_kubeconfig
+
+    def start(self) -> None:
+        """Start whatever does not run and wait until it is ready."""
+        lifecycle.start_control_plane(self.settings, self._backend)
+
+    def stop(self) -> None:
+        """Stop all processes; data and keys stay."""
+        self._backend.close()
+
+    def remove(self) -> None:
+        """Stop all processes and remove the home."""
+        self.stop()
+        home.remove(self.settings)
+        shutil.rmtree(self.settings.home, ignore_errors=True)
+
+    def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """Run kubectl as the administrator and return what it wrote to standard output.
+
+        Raises:
+            CommandError: it failed or took longer than `timeout` seconds.
+        """
+        environment = {"KUBECONFIG": str(self.kubeconfig)}
+        return run([self.settings.bin / "kubectl", *args], env=environment, stdin=stdin, timeout=timeout)
+
+    def pid(self, name: str) -> int:
+        """Return the process id of a process such as `etcd`, or 0 while it does not run."""
+        return next((state.pid for state in self._backend.states() if state.name == name), 0)
+
+
+def test_settings(folder: Path) -> Settings:
+    """Return settings that collide with no other instance: free ports, random names, ids of their own."""
+    api, manager, operator, agent, etcd, _, registry, _ = _free_ports()
+    prefix = secrets.choice(string.ascii_lowercase) + secrets.choice(string.digits)
+    return Settings(
+        home=folder,
+        instance=f"dsecos_test_{secrets.token_hex(4)}",
+        link_prefix=prefix,
+        api_port=api,
+        controller_manager_port=manager,
+        operator_metrics_port=operator,
+        agent_metrics_port=agent,
+        etcd_port=etcd,
+        registry_port=registry,
+        guest_id_base=100_000_000 + secrets.randbelow(10_000) * 65_536 * 4,
+    )
+
+
+test_settings.__test__ = False  # type: ignore[attr-defined]
+
+
+def remove_leftovers() -> None:
+    """Stop and remove the instances of test runs that were killed: those whose process is gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if not owner.isdigit() or psutil.pid_exists(int(owner)):
+            continue
+        settings = Settings(home=folder)
+        if (folder / home.MARKER).exists():
+            settings = Settings(home=folder, instance=(folder / home.MARKER).read_text().strip())
+        lifecycle.choose_backend(settings).close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_ports() -> list[int]:
+    """Return eight free ports below the range of outgoing connections; the last two pairs are adjacent."""
+    with ExitStack() as stack:
+
+        def bind(port: int) -> bool:
+            taken = stack.enter_context(socket.socket())
+            try:
+                taken.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+            return True
+
+        found: list[int] = []
+        while len(found) < 8:
+            port = 20_000 + 2 * secrets.randbelow(6_000)
+            if bind(port) and bind(port + 1):
+                found += [port, port + 1]
+        return found
