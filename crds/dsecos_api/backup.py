@@ -1,14 +1,17 @@
-"""Backup: what to back up, when, and how it is proven restorable. Written by users. Its controller comes later."""
+"""Backup: what to back up, when, and how it is proven restorable. Written by users.
+
+Its controller comes later; until then the operator says so in the condition Ready.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from dsecos_api.base import ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
 from dsecos_api.shared import SecretKeyRef, Status
-from dsecos_api.types import Port
+from dsecos_api.types import Port, Time
 
 CRON_PATTERN = r"^(@(hourly|daily|weekly|monthly|yearly)|(\S+\s+){4}\S+)$"
 
@@ -16,7 +19,7 @@ CRON_PATTERN = r"^(@(hourly|daily|weekly|monthly|yearly)|(\S+\s+){4}\S+)$"
 class Selector(ApiModel):
     """Stacks of the Backup's namespace."""
 
-    match_labels: dict[str, str] = Field(
+    match_labels: dict[str, Annotated[str, Field(max_length=63)]] = Field(
         min_length=1, max_length=16, description="Labels that a Stack must have, all of them."
     )
 
@@ -61,7 +64,7 @@ class HttpProbe(ApiModel):
     """A request that must answer 200."""
 
     port: Port = Field(description="Port in the guest.")
-    path: str = Field(default="/", description="Path.", pattern=r"^/", max_length=1024)
+    path: str = Field(default="/", description="Path. Unset: /.", pattern=r"^/", max_length=1024)
 
 
 class Probe(ApiModel):
@@ -96,12 +99,8 @@ class BackupSpec(ApiModel):
 class BackupStatus(Status):
     """What was seen."""
 
-    last_successful_time: str | None = Field(
-        default=None, description="When the last run succeeded.", json_schema_extra={"format": "date-time"}
-    )
-    next_run_time: str | None = Field(
-        default=None, description="When the next run is due.", json_schema_extra={"format": "date-time"}
-    )
+    last_successful_time: Time | None = Field(default=None, description="When the last run succeeded.")
+    next_run_time: Time | None = Field(default=None, description="When the next run is due.")
 
 
 class Backup(KubeObject):

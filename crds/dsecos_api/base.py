@@ -1,10 +1,11 @@
 """What every kind shares: how a model becomes a structural schema, and what a kind tells the API server.
 
-A kind is a pydantic model. Its fields carry their descriptions, bounds and CEL rules, so that one class is at once the
-Python type that controllers use, the schema that the API server enforces, and the text that `kubectl explain` prints.
-The generator turns these classes into YAML and knows nothing about any kind.
+A kind is a pydantic model. Its fields carry their descriptions, bounds and CEL rules, so that one class is at
+once the Python type that controllers use, the schema that the API server enforces, and the text that
+`kubectl explain` prints. The generator turns these classes into YAML and knows nothing about any kind.
 
-Source of the vocabulary: Kubernetes "CustomResourceDefinition" (apiextensions.k8s.io/v1), "CRD validation rules".
+Source of the vocabulary: Kubernetes documentation, "CustomResourceDefinition" (apiextensions.k8s.io/v1) and
+"CRD validation rules".
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.alias_generators import to_camel
 
 GROUP = "dsecos.io"
@@ -22,13 +23,20 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 
 class ApiModel(BaseModel):
-    """A part of an object. Immutable; written in camelCase; fields unknown to this version are ignored on reading."""
+    """A part of an object. Immutable; camelCase on the wire; fields that this version lacks are ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form that the API server takes: camelCase keys, nothing that is unset."""
+        """The JSON form that the API server takes: camelCase keys, nothing that is unset or empty."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @model_serializer(mode="wrap")
+    def _omit_empty(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # An empty list or map means the same as an absent one, and whoever applies it would own it.
+        fields = type(self).model_fields.items()
+        optional = {key for name, info in fields if info.default_factory for key in (name, info.alias)}
+        return {key: value for key, value in dump(self).items() if value or key not in optional}
 
 
 class OwnerReference(ApiModel):
@@ -95,6 +103,14 @@ class KubeObject(ApiModel):
     metadata: Metadata = Field(default_factory=Metadata)
 
     @classmethod
+    def part(cls, name: str) -> type[ApiModel]:
+        """The model of the kind's `spec` or `status`."""
+        model = cls.model_fields[name].annotation
+        if not (isinstance(model, type) and issubclass(model, ApiModel)):
+            raise TypeError(f"{cls.__name__}.{name} is not a model")
+        return model
+
+    @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Self:
         """Read an object as the API server gives it. Raises `pydantic.ValidationError`."""
         return cls.model_validate(raw)
@@ -129,6 +145,20 @@ def rule(expression: str, message: str, *, field_path: str | None = None) -> dic
 
 
 IMMUTABLE = "self == oldSelf"
+"""Rule of a required field that is fixed.
+
+A field that may be unset needs a rule on its parent: no transition rule runs where the old or the new object
+lacks the field.
+"""
+
+
+def label_name(kind: str, most: int = 63) -> dict[str, Any]:
+    """Root rule: the object's name is an RFC 1123 label, because labels and references carry it."""
+    return rule(
+        f"self.metadata.name.size() <= {most} &&"
+        " self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+        f"the name of a {kind} is an RFC 1123 label (a-z, 0-9 and -) of at most {most} characters",
+    )
 
 
 def schema(
@@ -140,8 +170,8 @@ def schema(
 ) -> dict[str, Any]:
     """What a field or a model adds to its schema, for `json_schema_extra`.
 
-    `effect` says what a change of the field does to a running application; `dsecos diff` prints it and the generator
-    leaves it out of the YAML.
+    `effect` says what a change of the field does to a running application; `dsecos diff` prints it and the
+    generator leaves it out of the YAML.
     """
     extra: dict[str, Any] = {}
     if rules:

@@ -1,7 +1,8 @@
 """The status contract: conditions after kstatus, the same for every kind.
 
-`Ready` is always there. `Reconciling` and `Stalled` are abnormal-true: present and True only while they hold. Beside
-them stands one condition a step, in the order of the work. Messages carry no time and no running counter.
+`Ready` is always there. `Reconciling` and `Stalled` are abnormal-true: present and True only while they hold.
+Beside them stands one condition a step, in the order of the work. Messages carry no time and no running
+counter.
 
 Source: sigs.k8s.io/cli-utils, `pkg/kstatus`; Kubernetes API conventions, "Typical status properties".
 """
@@ -13,6 +14,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from dsecos_api.base import ApiModel
+from dsecos_api.types import Time
 
 
 class ConditionStatus(StrEnum):
@@ -26,16 +28,18 @@ class ConditionStatus(StrEnum):
 class Condition(ApiModel):
     """One observation about the object, with the reason for its present value."""
 
-    type: str = Field(description="Name of the condition, in CamelCase.", min_length=1, max_length=316)
+    type: str = Field(
+        description="Name of the condition, in CamelCase.", max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$"
+    )
     status: ConditionStatus = Field(description="Whether the condition holds: True, False or Unknown.")
-    reason: str = Field(description="Why, as one CamelCase word for programs.", min_length=1, max_length=1024)
+    reason: str = Field(
+        description="Why, as one CamelCase word for programs.", max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$"
+    )
     message: str = Field(default="", description="Why and what to do next, for people.", max_length=32768)
     observed_generation: int | None = Field(
         default=None, description="The metadata.generation that this observation is about.", ge=0
     )
-    last_transition_time: str | None = Field(
-        default=None, description="When the status last changed.", json_schema_extra={"format": "date-time"}
-    )
+    last_transition_time: Time | None = Field(default=None, description="When the status last changed.")
 
 
 class Type(StrEnum):
@@ -77,7 +81,10 @@ STACK_STEPS = (
     Type.SERVICES_READY,
     Type.REGISTERED,
 )
-"""The steps of a deployment in the order of the work. The firewall's rules are in force before the guest's first packet."""
+"""The steps of a deployment in the order of the work.
+
+The firewall's rules are in force before the guest's first packet.
+"""
 
 GUEST_STEPS = (
     Type.VOLUMES_READY,

@@ -1,31 +1,38 @@
-"""Guest: one container or VM on one node, fully resolved. Written by the operator, converged by the node's agent."""
+"""Guest: one container or VM on one node, fully resolved.
+
+Written by the operator, converged by the node's agent.
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
 from dsecos_api.shared import CheckedAddress, Expose, Resources, Status, Volume
 from dsecos_api.stack import ServiceStatus
-from dsecos_api.types import DeletionPolicy, DnsLabel, GuestType, RunPolicy
+from dsecos_api.types import DeletionPolicy, DnsLabel, GuestType, RunPolicy, Time, Uid
 
 MAX_DOCUMENT = 1_048_576
+"""Largest normalised compose document in characters; etcd takes objects of 1.5 MiB."""
+
+MAX_ID = 4_294_967_294
+"""Largest user or group id; the one above it means "none" (chown(2))."""
 
 
 class StackRef(ApiModel):
     """The Stack that the guest belongs to."""
 
-    namespace: str = Field(description="Namespace of the Stack.")
-    name: str = Field(description="Name of the Stack.")
-    uid: str = Field(description="UID of the Stack; the container outside carries it as its owner.")
+    namespace: DnsLabel = Field(description="Namespace of the Stack.")
+    name: DnsLabel = Field(description="Name of the Stack.")
+    uid: Uid = Field(description="UID of the Stack; the container outside carries it as its owner.")
 
 
 class GuestNetwork(ApiModel):
     """The guest's place in its zone."""
 
-    attachment: str = Field(description="Name of the ZoneAttachment in the same namespace.")
+    attachment: DnsLabel = Field(description="Name of the ZoneAttachment in the same namespace.")
     address: CheckedAddress = Field(description="Address of the guest.")
     prefix_length: int = Field(ge=1, le=128, description="Length of the zone's network prefix in bits.")
     gateway: CheckedAddress = Field(description="Default route.")
@@ -41,8 +48,14 @@ class GuestNetwork(ApiModel):
 class IdMap(ApiModel):
     """The guest's own range of user and group ids (user_namespaces(7))."""
 
-    base: int = Field(ge=65536, description="Host id of the guest's root.")
-    count: int = Field(ge=65536, description="Number of ids.")
+    model_config = ConfigDict(
+        json_schema_extra=schema(
+            rule(f"self.base + self.count <= {MAX_ID + 1}", f"the range ends above the largest id, {MAX_ID}")
+        )
+    )
+
+    base: int = Field(ge=65536, le=MAX_ID - 65536, description="Host id of the guest's root.")
+    count: int = Field(ge=65536, le=MAX_ID, description="Number of ids.")
 
 
 class GuestCompose(ApiModel):
@@ -53,7 +66,8 @@ class GuestCompose(ApiModel):
         description="Normalised compose document. It holds no secret: those are named as ${name}.",
     )
     digest: str = Field(
-        description="SHA-256 over the document and the secrets; a change brings the services up anew."
+        max_length=128,
+        description="SHA-256 over the document and the secrets; a change brings the services up anew.",
     )
     secret_name: DnsLabel | None = Field(
         default=None, description="Secret in the same namespace whose keys the document names."
@@ -103,11 +117,7 @@ class GuestStatus(Status):
     compose_digest: str | None = Field(
         default=None, description="Digest of the compose document that was last brought up."
     )
-    started_at: str | None = Field(
-        default=None,
-        description="When the guest was last started.",
-        json_schema_extra={"format": "date-time"},
-    )
+    started_at: Time | None = Field(default=None, description="When the guest was last started.")
     services: list[ServiceStatus] = Field(
         default_factory=list,
         max_length=128,
@@ -124,7 +134,8 @@ class Guest(KubeObject):
         singular="guest",
         short_names=("gu",),
         namespaced=True,
-        description="One container or VM on one node, fully resolved. Written by the operator; users edit the Stack.",
+        description="One container or VM on one node, fully resolved. Written by the operator; users edit the"
+        " Stack.",
         columns=(
             PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason'),

@@ -8,15 +8,15 @@ from pydantic import ConfigDict, Field
 
 from dsecos_api.base import ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
 from dsecos_api.shared import Status
-from dsecos_api.types import DnsLabel
+from dsecos_api.types import DataKey, DnsLabel, ObjectName, Time
 
 
 class LicenseKeyRef(ApiModel):
     """One key of a Secret in any namespace."""
 
     namespace: DnsLabel = Field(description="Namespace of the Secret.")
-    name: DnsLabel = Field(description="Name of the Secret.")
-    key: str = Field(description="Key in the Secret's data.", min_length=1, max_length=253)
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: DataKey = Field(description="Key in the Secret's data.")
 
 
 class LicenseSpec(ApiModel):
@@ -54,9 +54,7 @@ class LicenseStatus(Status):
     holder: str | None = Field(default=None, description="Whom the license was issued to.")
     edition: str | None = Field(default=None, description="Edition.")
     max_nodes: int | None = Field(default=None, ge=0, description="Most nodes that the license covers.")
-    expires: str | None = Field(
-        default=None, description="When it ends.", json_schema_extra={"format": "date-time"}
-    )
+    expires: Time | None = Field(default=None, description="When it ends.")
 
 
 class License(KubeObject):

@@ -40,7 +40,7 @@ def node_namespace(node: str) -> str:
 
 
 def guest_name(namespace: str, stack: str, uid: str) -> str:
-    """The name of a Stack's Guest and of its container: readable, unique for each life of a Stack, at most 49 long."""
+    """The name of a Stack's Guest and container: readable, at most 49 long, unique for each life of one."""
     return f"{stack[:40].rstrip('-')}-{short_hash(namespace, stack, uid)}"
 
 

@@ -1,4 +1,7 @@
-"""NetworkZone: a tenant's network. Nothing passes unless it is said here or a Stack exposes a port. Written by users."""
+"""NetworkZone: a tenant's network. Written by users.
+
+Nothing passes unless it is said here or a Stack exposes a port.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, Field
 
-from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
+from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, label_name, rule, schema
 from dsecos_api.shared import CheckedCidr, Status
 from dsecos_api.types import DnsLabel, Port, Protocol
 
@@ -100,7 +103,7 @@ class Peer(ApiModel):
     ports: list[PortRule] = Field(
         default_factory=list,
         max_length=32,
-        description="Ports.",
+        description="Ports. Empty: all of them.",
         json_schema_extra=schema(list_map=("port", "protocol")),
     )
 
@@ -119,21 +122,48 @@ class ZonePolicy(ApiModel):
     devices: bool | None = Field(default=None, description="Whether services may ask for devices.")
 
 
+ZONE_CIDRS_RULES = (
+    rule(
+        "self.filter(x, isCIDR(x) && cidr(x).ip().family() == 4).size() <= 1 &&"
+        " self.filter(x, isCIDR(x) && cidr(x).ip().family() == 6).size() <= 1",
+        "name at most one IPv4 and one IPv6 network",
+    ),
+    rule(
+        "self.all(x, !isCIDR(x) || cidr(x).prefixLength() <= (cidr(x).ip().family() == 4 ? 30 : 126))",
+        "a zone needs room for its gateway and a guest: a prefix of at most /30 (IPv4) or /126 (IPv6)",
+    ),
+)
+
+
 class NetworkZoneSpec(ApiModel):
     """The network and what may pass."""
+
+    model_config = ConfigDict(
+        json_schema_extra=schema(
+            rule(
+                "self.?encapsulation.?type.orValue('local') == oldSelf.?encapsulation.?type.orValue('local')"
+                " && self.?encapsulation.?id.orValue(0) == oldSelf.?encapsulation.?id.orValue(0)",
+                "encapsulation cannot change; create another NetworkZone",
+                field_path=".encapsulation",
+            )
+        )
+    )
 
     cidrs: list[CheckedCidr] = Field(
         min_length=1,
         max_length=2,
-        description="Networks of the zone: one IPv4 network, and one IPv6 network if wanted. Fixed once set.",
+        description="Networks of the zone: one of IPv4, one of IPv6, or one of each; they cannot change.",
         json_schema_extra=schema(
-            rule(IMMUTABLE, "cidrs cannot change; create another NetworkZone"), list_set=True
+            rule(IMMUTABLE, "cidrs cannot change; create another NetworkZone"),
+            *ZONE_CIDRS_RULES,
+            list_set=True,
+            effect="refused: cidrs are fixed",
         ),
     )
     encapsulation: Encapsulation | None = Field(
         default=None,
-        description="How the zone spans nodes. Unset: local.",
-        json_schema_extra=schema(rule(IMMUTABLE, "encapsulation cannot change; create another NetworkZone")),
+        description="How the zone spans nodes; it cannot change. Unset: local.",
+        json_schema_extra=schema(effect="refused: encapsulation is fixed"),
     )
     egress: Egress | None = Field(default=None, description="What guests may reach outside. Unset: nothing.")
     peers: list[Peer] = Field(
@@ -198,6 +228,7 @@ class NetworkZone(KubeObject):
             PrinterColumn("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),
             PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
         ),
+        name_rules=(label_name("NetworkZone"),),
     )
 
     kind: str = "NetworkZone"

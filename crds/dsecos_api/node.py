@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, Field
 
-from dsecos_api.base import ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
+from dsecos_api.base import ApiModel, KindInfo, KubeObject, PrinterColumn, label_name, rule, schema
 from dsecos_api.shared import CheckedAddress, CheckedCidr, SecretKeyRef, Status
-from dsecos_api.types import DnsLabel, Quantity
+from dsecos_api.types import DnsLabel, Quantity, Time
 
 
 class EngineType(StrEnum):
@@ -30,7 +30,15 @@ class ProxmoxEngine(ApiModel):
     node: DnsLabel = Field(description="Name of the node in Proxmox VE.")
     token_secret_ref: SecretKeyRef = Field(description="API token.")
     vmids: str | None = Field(
-        default=None, description="Range of ids that DsecOS may use.", pattern=r"^[0-9]{3,9}-[0-9]{3,9}$"
+        default=None,
+        description="Range of ids that DsecOS may use, for example 20000-29999.",
+        pattern=r"^[1-9][0-9]{2,8}-[1-9][0-9]{2,8}$",
+        json_schema_extra=schema(
+            rule(
+                "!self.matches('^[0-9]+-[0-9]+$') || int(self.split('-')[0]) <= int(self.split('-')[1])",
+                "the range's first id is above its last",
+            )
+        ),
     )
 
 
@@ -99,7 +107,7 @@ class NodeSpec(ApiModel):
     """What the server is for."""
 
     engine: Engine = Field(
-        description="What runs the guests. Fixed once set.",
+        description="What runs the guests; its type cannot change.",
         json_schema_extra=schema(
             rule("self.type == oldSelf.type", "engine.type cannot change; remove the Node and join it again")
         ),
@@ -137,9 +145,7 @@ class NodeInfo(ApiModel):
     os_image: str = Field(default="", description="PRETTY_NAME of os-release(5).")
     agent: str = Field(default="", description="Version of the agent.")
     engine: str = Field(default="", description="Engine and its version.")
-    boot_time: str | None = Field(
-        default=None, description="When the kernel started.", json_schema_extra={"format": "date-time"}
-    )
+    boot_time: Time | None = Field(default=None, description="When the kernel started.")
     security_modules: list[str] = Field(
         default_factory=list,
         max_length=32,
@@ -170,7 +176,8 @@ class Node(KubeObject):
         singular="node",
         short_names=("dn",),
         namespaced=False,
-        description="A server that runs guests. Applying it registers the server; its agent fills in the status.",
+        description="A server that runs guests. Applying it registers the server; its agent fills in the"
+        " status.",
         columns=(
             PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
@@ -183,12 +190,8 @@ class Node(KubeObject):
             PrinterColumn("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),
             PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
         ),
-        name_rules=(
-            rule(
-                "self.metadata.name.size() <= 51 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
-                "a Node's name is an RFC 1123 label of at most 51 characters",
-            ),
-        ),
+        # The node's namespace is dsecos-node-<name>, and a namespace's name has at most 63 characters.
+        name_rules=(label_name("Node", most=51),),
     )
 
     kind: str = "Node"

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from dsecos_api.base import ApiModel, rule, schema
 from dsecos_api.conditions import Condition
-from dsecos_api.types import Cidr, DeletionPolicy, DnsLabel, Port, Protocol, Quantity
+from dsecos_api.types import Cidr, DataKey, DeletionPolicy, DnsLabel, ObjectName, Port, Protocol, Quantity
 
-CIDR_RULE = rule("isCIDR(self)", "must be a network in CIDR form, for example 10.20.0.0/24 or fd00:20::/64")
+CIDR_RULE = rule(
+    "isCIDR(self) && cidr(self) == cidr(self).masked()",
+    "must be a network in CIDR form without host bits, for example 10.20.0.0/24 or fd00:20::/64",
+)
 IP_RULE = rule("isIP(self)", "must be an IPv4 or IPv6 address, for example 10.20.0.5")
 
+LIMITS_EFFECT = "live: cgroup limits change, nothing restarts"
+QUOTA_EFFECT = "live: the pool's quota changes, nothing restarts"
+
 CheckedCidr = Annotated[Cidr, Field(json_schema_extra=schema(CIDR_RULE))]
-CheckedAddress = Annotated[str, Field(min_length=2, max_length=45, json_schema_extra=schema(IP_RULE))]
+CheckedAddress = Annotated[str, Field(max_length=45, json_schema_extra=schema(IP_RULE))]
+
+
+def at_least(quantity: str, example: str) -> dict[str, Any]:
+    """Rule of a quantity that makes sense from some size on; catches a forgotten unit, as in `memory: 2`."""
+    return rule(
+        f"quantity(string(self)).compareTo(quantity('{quantity}')) >= 0",
+        f"must be at least {quantity}; write for example {example}",
+    )
 
 
 class Status(ApiModel):
@@ -34,10 +48,8 @@ class Status(ApiModel):
 class SecretKeyRef(ApiModel):
     """One key of a Secret in the object's own namespace."""
 
-    name: DnsLabel = Field(description="Name of the Secret.")
-    key: str = Field(
-        description="Key in the Secret's data.", min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$"
-    )
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: DataKey = Field(description="Key in the Secret's data.")
 
 
 class SecretValue(ApiModel):
@@ -56,15 +68,15 @@ class Resources(ApiModel):
 
     cpu: Quantity = Field(
         description="CPU cores, for example 2 or 500m.",
-        json_schema_extra=schema(effect="live: cgroup limits change, nothing restarts"),
+        json_schema_extra=schema(at_least("10m", "2 or 500m"), effect=LIMITS_EFFECT),
     )
     memory: Quantity = Field(
         description="Memory in bytes, for example 2Gi.",
-        json_schema_extra=schema(effect="live: cgroup limits change, nothing restarts"),
+        json_schema_extra=schema(at_least("16Mi", "2Gi"), effect=LIMITS_EFFECT),
     )
     disk: Quantity = Field(
-        description="Size of the guest's own file systems in bytes, for example 10Gi; volumes are counted apart.",
-        json_schema_extra=schema(effect="live: the pool's quota changes, nothing restarts"),
+        description="Size of the guest's own file systems in bytes, for example 10Gi. Volumes count apart.",
+        json_schema_extra=schema(at_least("16Mi", "10Gi"), effect=QUOTA_EFFECT),
     )
 
 
@@ -89,15 +101,13 @@ class Volume(ApiModel):
     name: DnsLabel = Field(description="Name of the volume; a compose volume of the same name is kept on it.")
     size: Quantity = Field(
         description="Largest size in bytes, for example 5Gi.",
-        json_schema_extra=schema(effect="live: the pool's quota changes, nothing restarts"),
+        json_schema_extra=schema(at_least("1Mi", "5Gi"), effect=QUOTA_EFFECT),
     )
     pool: DnsLabel | None = Field(
         default=None, description="Storage pool of the node. Unset: the node's first pool."
     )
     deletion_policy: DeletionPolicy | None = Field(
         default=None,
-        description="What becomes of the data when the Stack is deleted. Unset: the Stack's policy, and Retain where that is unset too.",
+        description="What becomes of the data when the Stack is deleted. Unset: the Stack's policy, or Retain"
+        " if that is unset too.",
     )
-
-
-VolumeList = Annotated[list[Volume], Field(max_length=32, json_schema_extra=schema(list_map=("name",)))]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
+from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, label_name, rule, schema
 from dsecos_api.shared import CheckedAddress, Expose, Resources, SecretValue, Status, Volume
-from dsecos_api.types import DeletionPolicy, DnsLabel, GuestType, RunPolicy
+from dsecos_api.types import DataKey, DeletionPolicy, DnsLabel, GuestType, ObjectName, RunPolicy
 
 MAX_INLINE_COMPOSE = 262_144
 """Largest inline compose document in characters; a ConfigMap's may be as large, not larger."""
@@ -34,8 +34,10 @@ class TemplateSource(ApiModel):
 class ConfigMapKeyRef(ApiModel):
     """One key of a ConfigMap in the Stack's namespace."""
 
-    name: DnsLabel = Field(description="Name of the ConfigMap.")
-    key: str = Field(default="compose.yaml", description="Key in the ConfigMap's data.", max_length=253)
+    name: ObjectName = Field(description="Name of the ConfigMap.")
+    key: DataKey = Field(
+        default="compose.yaml", description="Key in the ConfigMap's data. Unset: compose.yaml."
+    )
 
 
 class ComposeSource(ApiModel):
@@ -67,7 +69,7 @@ class ComposeSource(ApiModel):
 class Placement(ApiModel):
     """Where the Stack may run."""
 
-    node_selector: dict[str, str] = Field(
+    node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
         default_factory=dict, max_length=16, description="Labels that the Node must have, all of them."
     )
 
@@ -79,9 +81,14 @@ class StackSpec(ApiModel):
         json_schema_extra=schema(
             rule("has(self.template) != has(self.compose)", "name exactly one of template and compose"),
             rule(
-                "!has(self.expose) || self.expose.all(x, !has(x.hostPort) || self.expose.exists_one(y, has(y.hostPort) &&"
-                " y.hostPort == x.hostPort && y.protocol == x.protocol))",
+                "!has(self.expose) || self.expose.all(x, !has(x.hostPort) || self.expose.exists_one(y,"
+                " has(y.hostPort) && y.hostPort == x.hostPort && y.protocol == x.protocol))",
                 "a hostPort can be given to one exposed port only",
+            ),
+            rule(
+                "self.?type.orValue('container') == oldSelf.?type.orValue('container')",
+                "type cannot change; create another Stack",
+                field_path=".type",
             ),
         )
     )
@@ -98,12 +105,14 @@ class StackSpec(ApiModel):
     )
     type: GuestType | None = Field(
         default=None,
-        description="container (the default) or vm. Fixed once set.",
-        json_schema_extra=schema(rule(IMMUTABLE, "type cannot change; create another Stack")),
+        description="container or vm; it cannot change. Unset: container.",
+        json_schema_extra=schema(effect="refused: type is fixed"),
     )
     zone: DnsLabel = Field(
-        description="NetworkZone of the same namespace. Fixed once set.",
-        json_schema_extra=schema(rule(IMMUTABLE, "zone cannot change; create another Stack")),
+        description="NetworkZone of the same namespace; it cannot change.",
+        json_schema_extra=schema(
+            rule(IMMUTABLE, "zone cannot change; create another Stack"), effect="refused: zone is fixed"
+        ),
     )
     address: CheckedAddress | None = Field(
         default=None,
@@ -128,13 +137,13 @@ class StackSpec(ApiModel):
     placement: Placement | None = Field(default=None, description="Where the Stack may run.")
     run_policy: RunPolicy | None = Field(
         default=None,
-        description="Running (the default), Suspended or Stopped.",
+        description="Running, Suspended or Stopped. Unset: Running.",
         json_schema_extra=schema(effect="the guest is started, suspended or stopped"),
     )
     deletion_policy: DeletionPolicy | None = Field(
         default=None,
-        description="What becomes of the guest when the Stack is deleted: Delete (the default) destroys it, Retain stops and keeps"
-        " it, Orphan leaves it running. Volumes have a policy of their own.",
+        description="What becomes of the guest when the Stack is deleted: Delete destroys it, Retain stops"
+        " and keeps it, Orphan leaves it running. Volumes have a policy of their own. Unset: Delete.",
         json_schema_extra=schema(effect="none until the Stack is deleted"),
     )
     paused: bool | None = Field(
@@ -177,14 +186,15 @@ class StackStatus(Status):
 
 
 class Stack(KubeObject):
-    """An application: a catalog template or a compose document, with its resources, network, ports and volumes."""
+    """An application."""
 
     info: ClassVar[KindInfo] = KindInfo(
         plural="stacks",
         singular="stack",
         short_names=("st",),
         namespaced=True,
-        description="An application: a catalog template or a compose document, with its resources, network, ports and volumes.",
+        description="An application: a catalog template or a compose document, with its resources, network,"
+        " ports and volumes.",
         columns=(
             PrinterColumn(
                 "Ready", '.status.conditions[?(@.type=="Ready")].status', description="Whether it serves"
@@ -211,7 +221,7 @@ class Stack(KubeObject):
             PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
         ),
         selectable_fields=(".spec.zone", ".status.node"),
-        name_rules=(rule("self.metadata.name.size() <= 63", "a Stack's name has at most 63 characters"),),
+        name_rules=(label_name("Stack"),),
     )
 
     kind: str = "Stack"

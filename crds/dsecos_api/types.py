@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from dsecos_api.quantity import PATTERN
+from dsecos_api.quantity import PATTERN, parse
 
 
 def _text(value: Any) -> Any:
@@ -15,24 +15,50 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _checked(value: str) -> str:
+    parse(value)
+    return value
+
+
 Quantity = Annotated[
     str,
     BeforeValidator(_text),
+    AfterValidator(_checked),
     WithJsonSchema(
         {
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": True,
             "pattern": PATTERN,
+            "minimum": 0,
+            "maximum": 10**18 - 1,
         }
     ),
 ]
 """A Kubernetes quantity such as `500m`, `2` or `2Gi`; `dsecos_api.quantity.parse` gives its value."""
 
-DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-"""RFC 1123 label."""
+DnsLabel = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+"""RFC 1123 label: the form of a namespace's name, and of everything that becomes a host name or a label."""
 
-Cidr = Annotated[str, Field(min_length=4, max_length=49)]
+ObjectName = Annotated[
+    str,
+    Field(
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    ),
+]
+"""RFC 1123 subdomain: the form of the names of Secrets, ConfigMaps and most other objects."""
+
+DataKey = Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+"""A key in the data of a Secret or a ConfigMap (core/v1)."""
+
+Uid = Annotated[str, Field(max_length=63, pattern=r"^[-a-zA-Z0-9]+$")]
+"""metadata.uid of an object. The API server makes UUIDs; tests may be shorter."""
+
+Cidr = Annotated[str, Field(max_length=43)]
 """An IPv4 or IPv6 network such as 10.20.0.0/24. Fields that hold one carry the CEL rule `CIDR_RULE`."""
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""A moment, as RFC 3339 text."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

@@ -9,14 +9,15 @@ from pydantic import Field
 from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
 from dsecos_api.networkzone import Egress, Encapsulation
 from dsecos_api.shared import CheckedAddress, CheckedCidr, Status
+from dsecos_api.types import DnsLabel, Uid
 
 
 class ZoneRef(ApiModel):
     """The zone."""
 
-    namespace: str = Field(description="Namespace of the NetworkZone.")
-    name: str = Field(description="Name of the NetworkZone.")
-    uid: str = Field(description="UID of the NetworkZone.")
+    namespace: DnsLabel = Field(description="Namespace of the NetworkZone.")
+    name: DnsLabel = Field(description="Name of the NetworkZone.")
+    uid: Uid = Field(description="UID of the NetworkZone.")
 
 
 class ZoneAttachmentSpec(ApiModel):
