@@ -141,8 +141,10 @@ class NetworkZoneSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=schema(
             rule(
-                "self.?encapsulation.?type.orValue('local') == oldSelf.?encapsulation.?type.orValue('local')"
-                " && self.?encapsulation.?id.orValue(0) == oldSelf.?encapsulation.?id.orValue(0)",
+                "has(self.encapsulation) && has(oldSelf.encapsulation)"
+                " ? self.encapsulation == oldSelf.encapsulation"
+                " : (!has(self.encapsulation) || self.encapsulation.type == 'local') &&"
+                " (!has(oldSelf.encapsulation) || oldSelf.encapsulation.type == 'local')",
                 "encapsulation cannot change; create another NetworkZone",
                 field_path=".encapsulation",
             )

@@ -86,7 +86,8 @@ class StackSpec(ApiModel):
                 "a hostPort can be given to one exposed port only",
             ),
             rule(
-                "self.?type.orValue('container') == oldSelf.?type.orValue('container')",
+                "(has(self.type) ? self.type : 'container') =="
+                " (has(oldSelf.type) ? oldSelf.type : 'container')",
                 "type cannot change; create another Stack",
                 field_path=".type",
             ),

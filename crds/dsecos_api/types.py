@@ -29,6 +29,7 @@ Quantity = Annotated[
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": True,
             "pattern": PATTERN,
+            "maxLength": 24,
             "minimum": 0,
             "maximum": 10**18 - 1,
         }
