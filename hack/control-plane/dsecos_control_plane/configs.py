@@ -1,7 +1,5 @@
 """The configuration files of the services, as documents. Pure but for `write_all`."""
 
-import base64
-import json
 import secrets
 from typing import Any
 
@@ -52,7 +50,7 @@ def audit_policy() -> Document:
 
 
 def registry(settings: Settings, *, read_only: bool) -> Document:
-    """Return the configuration (CNCF distribution 2.8) of one side of the registry; both share one storage."""
+    """Return the configuration of one side of the registry (distribution 2.8); they share one storage."""
     name = "registry-read" if read_only else "registry"
     port = settings.registry_read_port if read_only else settings.registry_port
     storage: Document = {
@@ -117,17 +115,14 @@ def write_all(settings: Settings) -> None:
 
 
 def _registry_credentials(settings: Settings) -> None:
-    """Make the password of the write side: hashed for the registry, in Docker's format for who pushes."""
-    owner = identity(settings, "registry")
-    login, hashed = settings.home / "registry-auth.json", settings.etc / "registry.htpasswd"
+    """Make the password of the write side: hashed for the registry, plain for root, who pushes."""
     secret = settings.etc / "registry.secret"
     if not secret.exists():
         write(secret, secrets.token_hex(32), mode=0o600)
-    if login.exists() and hashed.exists():
+    hashed = settings.etc / "registry.htpasswd"
+    if settings.registry_password.exists() and hashed.exists():
         return
     password = secrets.token_urlsafe(32)
     line = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=10)).decode()
-    write(hashed, f"{REGISTRY_USER}:{line}\n", mode=0o600, owner=owner)
-    token = base64.b64encode(f"{REGISTRY_USER}:{password}".encode()).decode()
-    document = {"auths": {f"127.0.0.1:{settings.registry_port}": {"auth": token}}}
-    write(login, json.dumps(document), mode=0o600)
+    write(hashed, f"{REGISTRY_USER}:{line}\n", mode=0o600, owner=identity(settings, "registry"))
+    write(settings.registry_password, password, mode=0o600)

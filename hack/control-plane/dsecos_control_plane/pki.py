@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -120,13 +121,8 @@ def primary_addresses() -> list[str]:
     return found
 
 
-def kubeconfig(server: str, authority: bytes, user: dict[str, str]) -> str:
-    """Return a kubeconfig document for one user of one cluster.
-
-    `authority` is the certificate in PEM that the server's is signed with; `user` holds the credential in the
-    words of a kubeconfig's `user` (`token`, `tokenFile`, `client-certificate-data` ...).
-    """
-    cluster = {"server": server, "certificate-authority-data": base64.b64encode(authority).decode()}
+def kubeconfig(cluster: dict[str, Any], user: dict[str, Any]) -> str:
+    """Return a kubeconfig document for one user of one cluster, both in the words of that format."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -144,12 +140,14 @@ def _kubeconfigs(settings: Settings, authority: Pair, pairs: dict[str, Pair]) ->
         (settings.admin_kubeconfig, "admin", None),
         (settings.pki / f"{manager}.kubeconfig", f"{manager}-client", manager),
     ]
+    trust = base64.b64encode(authority.certificate_pem).decode()
+    cluster = {"certificate-authority-data": trust, "server": settings.api_server}
     for path, name, owner in targets:
         user = {
             "client-certificate-data": base64.b64encode(pairs[name].certificate_pem).decode(),
             "client-key-data": base64.b64encode(pairs[name].key_pem).decode(),
         }
-        document = kubeconfig(settings.api_server, authority.certificate_pem, user)
+        document = kubeconfig(cluster, user)
         write(path, document, mode=0o600, owner=identity(settings, owner) if owner else None)
 
 

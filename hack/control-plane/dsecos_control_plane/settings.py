@@ -96,6 +96,11 @@ class Settings(BaseSettings):
         return self.home / "admin.kubeconfig"
 
     @property
+    def registry_password(self) -> Path:
+        """The password of the registry's write side, mode 0600."""
+        return self.home / "registry-password"
+
+    @property
     def api_server(self) -> str:
         """URL of the embedded API server as seen from this host."""
         return f"https://127.0.0.1:{self.api_port}"

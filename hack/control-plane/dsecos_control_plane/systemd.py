@@ -149,7 +149,9 @@ class Systemd:
 
 
 def _sandbox(settings: Settings, process: Process) -> list[str]:
-    """Return the sandbox: of the folders that it hides, the home is shown, and only what is named can be written."""
+    """Return the sandbox: of the folders that it hides, the home is shown, and only what is named can be
+    written.
+    """
     shown = f"BindReadOnlyPaths={settings.home}"
     return [SANDBOX.rstrip(), shown, *(f"BindPaths={path}" for path in process.writable)]
 
