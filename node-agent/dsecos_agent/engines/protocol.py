@@ -9,7 +9,6 @@ one. Every mutation is idempotent and may be killed at any point: call it again 
 """
 
 import enum
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
@@ -86,9 +85,9 @@ class Mount:
     """Absolute path in the guest; made there if it is missing."""
     read_only: bool = False
     idmapped: bool = True
-    """Ids on disk are the guest's own, unshifted, and are mapped by the mount. Without: the host's ids as
-    they are.
-    """
+    """Ids on disk are the guest's own, unshifted, and are mapped by the mount; without: the host's ids."""
+    executable: bool = True
+    """Without: nosuid and noexec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +144,8 @@ class GuestConfig:
     autostart: bool = False
     """The host starts the guest at boot, before and without the agent."""
     init: tuple[str, ...] = ("/sbin/init",)
+    halt_signal: str = "SIGRTMIN+3"
+    """Asks init to shut the guest down; systemd's by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,12 @@ class Watch(Protocol):
 
 class Engine(Protocol):
     """What any engine offers; `tests/engines/contract.py` is its executable form."""
+
+    async def ensure_ready(self) -> None:
+        """Prepare the host; cheap when all is well. Call it before anything else. Raises UnsupportedError."""
+
+    async def release_host(self) -> None:
+        """Undo what `ensure_ready` did to the host. For `make down`, when no guest is left running."""
 
     async def capabilities(self) -> Capabilities:
         """Look at the host. Never raises for a missing feature; it says so."""
@@ -279,8 +286,3 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Release descriptors; guests go on running."""
-
-
-def fingerprint(text: str) -> str:
-    """Digest of a rendered configuration: 32 hex digits."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,149 @@
+"""A running guest's control groups, of either version: where they are, what they hold, how to change a limit.
+
+Paths come from /proc/PID/cgroup (cgroups(7)) of the guest's init. An init may have moved itself deeper
+(systemd does); the group that the limits are on is the one that liblxc made, `lxc.payload.<name>`.
+"""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsecos_agent.adapter_errors import AdapterError, RetryableError
+from dsecos_agent.engines.lxc.config import CPU_PERIOD_US, cpu_quota_us
+from dsecos_agent.engines.protocol import Limits, Usage
+
+ROOT = Path("/sys/fs/cgroup")
+PAYLOAD = "lxc.payload."
+
+
+def is_unified() -> bool:
+    """The host uses cgroup v2 only."""
+    return (ROOT / "cgroup.controllers").exists()
+
+
+def has_swap_accounting() -> bool:
+    """cgroup v1 counts memory and swap together."""
+    return (ROOT / "memory" / "memory.memsw.limit_in_bytes").exists()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestCgroup:
+    """Directories of one running guest, by controller; with cgroup v2 all are the same one."""
+
+    directories: dict[str, Path]
+    unified: bool
+
+    def _path(self, controller: str, name: str) -> Path | None:
+        directory = self.directories.get(controller)
+        return directory / name if directory is not None else None
+
+    def read(self, controller: str, name: str) -> str | None:
+        """One file's text, None when there is no such controller or file."""
+        path = self._path(controller, name)
+        try:
+            return path.read_text().strip() if path is not None else None
+        except OSError:
+            return None
+
+    def write(self, controller: str, name: str, value: str) -> None:
+        """Set one file. Raises RetryableError when the kernel is busy, AdapterError otherwise."""
+        path = self._path(controller, name)
+        if path is None:
+            raise AdapterError(f"the host has no {controller} controller, so {name} cannot be set")
+        try:
+            path.write_text(value)
+        except OSError as error:
+            kind = RetryableError if error.errno in {errno.EBUSY, errno.EAGAIN, errno.EINTR} else AdapterError
+            raise kind(f"cannot set {name} to {value}: {error.strerror}") from error
+
+
+def _entries(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            yield controller, path
+
+
+def locate(text: str, root: Path = ROOT, *, unified: bool) -> GuestCgroup:
+    """Read the text of /proc/PID/cgroup of a guest's init."""
+    directories: dict[str, Path] = {}
+    for controller, path in _entries(text):
+        parts = Path(path).parts
+        depth = next((i for i, part in enumerate(parts) if part.startswith(PAYLOAD)), None)
+        if depth is None:
+            continue
+        below = Path(*parts[1 : depth + 1])
+        if unified and controller == "":
+            directories = dict.fromkeys(("cpu", "cpuacct", "memory", "pids", "freezer"), root / below)
+        elif not unified and controller and "=" not in controller:
+            directories[controller] = root / controller / below
+    return GuestCgroup(directories, unified)
+
+
+def of_process(pid: int) -> GuestCgroup:
+    """Where the guest with this init is. Raises FileNotFoundError when it is gone."""
+    return locate(Path(f"/proc/{pid}/cgroup").read_text(), unified=is_unified())
+
+
+def apply(group: GuestCgroup, limits: Limits) -> None:
+    """Set all limits; None lifts one. Raises RetryableError, AdapterError."""
+    memory, pids = limits.memory_bytes, "max" if limits.pids is None else str(limits.pids)
+    if group.unified:
+        quota = "max" if limits.cpu_millis is None else str(cpu_quota_us(limits.cpu_millis))
+        group.write("cpu", "cpu.max", f"{quota} {CPU_PERIOD_US}")
+        group.write("memory", "memory.max", "max" if memory is None else str(memory))
+    else:
+        quota = "-1" if limits.cpu_millis is None else str(cpu_quota_us(limits.cpu_millis))
+        group.write("cpu", "cpu.cfs_quota_us", quota)
+        _apply_memory_v1(group, -1 if memory is None else memory)
+    group.write("pids", "pids.max", pids)
+
+
+def _apply_memory_v1(group: GuestCgroup, limit: int) -> None:
+    names = ["memory.limit_in_bytes"]
+    if group.read("memory", "memory.memsw.limit_in_bytes") is not None:
+        names.append("memory.memsw.limit_in_bytes")
+        # Memory may never exceed memory and swap together, also not for a moment.
+        now = int(group.read("memory", "memory.limit_in_bytes") or 0)
+        if limit == -1 or limit > now:
+            names.reverse()
+    for name in names:
+        group.write("memory", name, str(limit))
+
+
+def usage(group: GuestCgroup) -> Usage:
+    """Counters now."""
+    if group.unified:
+        cpu = _field(group.read("cpu", "cpu.stat"), "usage_usec")
+        seconds = None if cpu is None else cpu / 1e6
+        memory = group.read("memory", "memory.current")
+        kills = _field(group.read("memory", "memory.events"), "oom_kill")
+    else:
+        spent = group.read("cpuacct", "cpuacct.usage")
+        seconds = None if spent is None else int(spent) / 1e9
+        memory = group.read("memory", "memory.usage_in_bytes")
+        # Version 1 counts in the victim's own group only, and the guest's groups come and go.
+        kills = None
+    pids = group.read("pids", "pids.current")
+    return Usage(
+        cpu_seconds=seconds,
+        memory_bytes=None if memory is None else int(memory),
+        pids=None if pids is None else int(pids),
+        oom_kills=kills,
+    )
+
+
+def is_frozen(group: GuestCgroup) -> bool:
+    """Somebody froze the guest."""
+    if group.unified:
+        return group.read("freezer", "cgroup.freeze") == "1"
+    return (group.read("freezer", "freezer.state") or "THAWED") != "THAWED"
+
+
+def _field(text: str | None, name: str) -> int | None:
+    for line in (text or "").splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return None

@@ -1,0 +1,46 @@
+"""What this host offers to LXC guests."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from dsecos_agent.engines.lxc import cgroups
+from dsecos_agent.engines.protocol import Capabilities
+from dsecos_agent.processes import ToolMissingError, run
+
+OLDEST = (5, 0)
+"""liblxc can map ids on mounts (idmap=container) since."""
+
+
+async def inspect() -> Capabilities:
+    """Look: nothing here is known from a name or a version of the host."""
+    try:
+        version = (await run(["lxc-start", "--version"], time_limit=10)).text().strip()
+    except ToolMissingError:
+        version = ""
+    reason = await asyncio.to_thread(_why_not_unprivileged, version)
+    return Capabilities(
+        engine=f"lxc {version}".strip(),
+        unprivileged=not reason,
+        unprivileged_reason=reason,
+        limits=await asyncio.to_thread(_limits),
+        live_limits=True,
+    )
+
+
+def _why_not_unprivileged(version: str) -> str:
+    if not version:
+        return "lxc is not installed"
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
+        return f"lxc {version} cannot map ids on mounts, {OLDEST[0]}.{OLDEST[1]} can"
+    namespaces = Path("/proc/sys/user/max_user_namespaces")
+    if not namespaces.exists() or int(namespaces.read_text()) == 0:
+        return "the kernel has no user namespaces"
+    return "" if shutil.which("newuidmap") else "newuidmap is not installed (package uidmap)"
+
+
+def _limits() -> frozenset[str]:
+    wanted = {"cpu", "memory", "pids"}
+    if cgroups.is_unified():
+        return frozenset(wanted & set((cgroups.ROOT / "cgroup.controllers").read_text().split()))
+    return frozenset(name for name in wanted if (cgroups.ROOT / name).is_dir())
