@@ -152,6 +152,7 @@ class Reason(StrEnum):
     UNHEALTHY = "Unhealthy"
     IMAGE_NOT_FOUND = "ImageNotFound"
     COMPOSE_FAILED = "ComposeFailed"
+    OUT_OF_MEMORY = "OutOfMemory"
     GUEST_TEMPLATE_MISSING = "GuestTemplateMissing"
     POOL_NOT_FOUND = "PoolNotFound"
     POOL_FULL = "PoolFull"
