@@ -55,7 +55,7 @@ DataKey = Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 Uid = Annotated[str, Field(max_length=63, pattern=r"^[-a-zA-Z0-9]+$")]
 """metadata.uid of an object. The API server makes UUIDs; tests may be shorter."""
 
-Cidr = Annotated[str, Field(max_length=43)]
+Cidr = Annotated[str, Field(max_length=49)]
 """An IPv4 or IPv6 network such as 10.20.0.0/24. Fields that hold one carry the CEL rule `CIDR_RULE`."""
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
