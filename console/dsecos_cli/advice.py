@@ -1,0 +1,229 @@
+"""What each reason in a condition means, and what to do about it.
+
+One table for people who look at `dsecos status` and for those who read the documentation:
+docs/troubleshoot.md carries it as `markdown()` writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from dsecos_api.conditions import Reason
+
+
+@dataclass(frozen=True)
+class Advice:
+    """`meaning` completes "this says that ..."; `action` is what to do next, empty where nothing is to be
+    done.
+    """
+
+    meaning: str
+    action: str = ""
+
+
+WAIT = "Wait; `dsecos status STACK -w` follows it."
+
+ADVICE: Mapping[Reason, Advice] = {
+    # Any kind
+    Reason.PENDING: Advice("the step waits for one before it", WAIT),
+    Reason.PROGRESSING: Advice("the work is under way", WAIT),
+    Reason.PAUSED: Advice(
+        "`spec.paused` is true: nothing is changed", "Set `spec.paused` to false or remove it to go on."
+    ),
+    Reason.DELETING: Advice(
+        "the object is deleted and the outside is cleaned up", "Wait; the message names what is still there."
+    ),
+    Reason.FAILED: Advice(
+        "a step failed; it is tried again", "Read the message; `dsecos status STACK` shows the events."
+    ),
+    Reason.CONTROLLER_NOT_AVAILABLE: Advice(
+        "this version stores the object but has no controller for it", "Nothing; a later version acts on it."
+    ),
+    Reason.INTERNAL_ERROR: Advice(
+        "a controller met an error of its own; it tries again",
+        "Read the operator's and the agent's log (docs/operate.md) and report it.",
+    ),
+    # License
+    Reason.LICENSE_VALID: Advice("the license holds"),
+    Reason.DEVELOPMENT_LICENSE: Advice("the cluster runs under the development license"),
+    Reason.LICENSE_MISSING: Advice(
+        "there is no License, so nothing new is deployed; what runs goes on",
+        "`kubectl apply -f manifests/samples/05-license-development.yaml`, or apply your own License.",
+    ),
+    Reason.LICENSE_NOT_VALIDATED: Advice(
+        "a License names a token, and this version has no validation for it",
+        "Use `spec.development: true` until a version with validation is installed.",
+    ),
+    # Rendering
+    Reason.COMPOSE_VALID: Advice("the compose document was rendered and passed the policy"),
+    Reason.TEMPLATE_NOT_FOUND: Advice(
+        "the catalog has no entry of that name",
+        "Correct `spec.template.name`; the message lists what the catalog holds.",
+    ),
+    Reason.TEMPLATE_BROKEN: Advice(
+        "the catalog entry itself is wrong",
+        "Correct the entry in the catalog; the message names file and line.",
+    ),
+    Reason.UNDEFINED_VARIABLE: Advice(
+        "the template uses a variable that has neither value nor default",
+        "Set it: `spec.template.values`, or `--set NAME=VALUE`.",
+    ),
+    Reason.VALUES_INVALID: Advice(
+        "a value does not fit the entry's values.schema.json", "Correct the value that the message names."
+    ),
+    Reason.COMPOSE_NOT_FOUND: Advice(
+        "the ConfigMap or its key in `spec.compose.configMapRef` does not exist",
+        "Create it in the Stack's namespace, or correct the reference.",
+    ),
+    Reason.COMPOSE_INVALID: Advice(
+        "compose does not accept the document", "Correct it; the message gives compose's own words."
+    ),
+    Reason.COMPOSE_TOO_LARGE: Advice(
+        "the document, as written or with its anchors expanded, is too large",
+        "Make it smaller or split the Stack.",
+    ),
+    Reason.COMPOSE_FORBIDDEN: Advice(
+        "the document asks for what the policy refuses",
+        "Remove what the message names (docs/compose.md), or allow it in the NetworkZone's `spec.policy`.",
+    ),
+    Reason.SECRET_NOT_FOUND: Advice(
+        "a Secret or its key in `secretValues` does not exist",
+        "Create it in the Stack's namespace: `kubectl create secret generic NAME --from-literal=KEY=...`.",
+    ),
+    # Scheduling
+    Reason.PLACED: Advice("the Stack has a node, an address and an id map"),
+    Reason.ZONE_NOT_FOUND: Advice(
+        "the namespace has no NetworkZone of that name", "Create the zone, or name another in a new Stack."
+    ),
+    Reason.ZONE_NOT_READY: Advice(
+        "the zone is not in force yet", "Look at it: `kubectl get networkzones -o wide`."
+    ),
+    Reason.NO_NODE_FITS: Advice(
+        "no node has the room, the labels, the pool or the guest template that the Stack asks for",
+        "Ask for less in `spec.resources`, or make room; the message tells why each node was left out.",
+    ),
+    Reason.ADDRESS_CONFLICT: Advice(
+        "another Stack of the zone holds the address in `spec.address`",
+        "Choose another address, or leave it out to have one allocated.",
+    ),
+    Reason.ADDRESS_INVALID: Advice(
+        "`spec.address` is not an address for a guest of this zone",
+        "Choose one inside of the zone's network that is neither its first, its last nor the gateway.",
+    ),
+    Reason.ADDRESSES_EXHAUSTED: Advice(
+        "the zone has no free address", "Delete a Stack of the zone, or use a zone with a larger network."
+    ),
+    Reason.PORT_CONFLICT: Advice(
+        "another Stack or the node itself has that hostPort on the node", "Choose another hostPort."
+    ),
+    Reason.UNSUPPORTED: Advice(
+        "the object asks for something that this version does not do", "The message names it; leave it out."
+    ),
+    # Guest
+    Reason.RUNNING: Advice("the guest runs"),
+    Reason.STARTING: Advice("the guest or its services are starting", WAIT),
+    Reason.STOPPED: Advice("`spec.runPolicy` is Stopped", "Set it to Running to start the guest."),
+    Reason.SUSPENDED: Advice("`spec.runPolicy` is Suspended", "Set it to Running to go on."),
+    Reason.MOUNTED: Advice("the volumes are there and mounted"),
+    Reason.RULES_IN_FORCE: Advice("link, address and firewall rules are in force"),
+    Reason.DOCKER_RUNNING: Advice("the guest's Docker answers"),
+    Reason.DOCKER_NOT_READY: Advice(
+        "the guest's Docker does not answer yet",
+        "Wait a minute; then look: `lxc-attach -P /var/lib/dsecos/lxc -n GUEST -- journalctl -u docker`.",
+    ),
+    Reason.ALL_HEALTHY: Advice("every service runs and is healthy"),
+    Reason.UNHEALTHY: Advice(
+        "a service does not run or its health check fails", "Read what it says: `dsecos logs STACK SERVICE`."
+    ),
+    Reason.IMAGE_NOT_FOUND: Advice(
+        "an image is neither on the node nor in a registry that the guest reaches",
+        "Correct the image's name; use one of the catalog's, or let the zone's egress reach the registry.",
+    ),
+    Reason.COMPOSE_FAILED: Advice(
+        "`docker compose up` failed in the guest",
+        "The message has its last words; `dsecos logs STACK` has more.",
+    ),
+    Reason.GUEST_TEMPLATE_MISSING: Advice(
+        "the node does not hold the guest template", "Build it on the node: `make image`, or `make up`."
+    ),
+    Reason.POOL_NOT_FOUND: Advice(
+        "the node has no storage pool of that name",
+        "Name one of the Node's `spec.pools`, or leave `pool` out.",
+    ),
+    Reason.POOL_FULL: Advice(
+        "the storage pool has no room left",
+        "Delete what is not needed (docs/retained-data.md), or enlarge the pool.",
+    ),
+    Reason.NOT_OURS: Advice(
+        "something outside bears the name of ours but not our mark; it is not touched",
+        "Look what it is; rename or remove it by hand if nobody needs it.",
+    ),
+    Reason.ENGINE_FAILED: Advice(
+        "LXC refused or failed; it is tried again",
+        "The message has its words; `dsecos doctor` looks at the machine.",
+    ),
+    Reason.UNPRIVILEGED_IMPOSSIBLE: Advice(
+        "this machine cannot run the guest unprivileged, and it never runs otherwise",
+        "`dsecos doctor` names what is missing.",
+    ),
+    Reason.DENIED_PACKETS: Advice(
+        "the firewall dropped packets of or to this guest",
+        "If they should pass: expose the port, allow the egress or name a peer (docs/expose.md).",
+    ),
+    # Stack
+    Reason.SERVING: Advice("everything is as asked"),
+    Reason.NOT_CONFIGURED: Advice("nothing is set up for this step, which is no fault"),
+    # NetworkZone and ZoneAttachment
+    Reason.IN_FORCE: Advice("the zone is in force on every node that it is on"),
+    Reason.NO_GUESTS: Advice("no Stack uses the zone, so it is on no node"),
+    Reason.CIDR_INVALID: Advice(
+        "a network in `spec.cidrs` cannot be used", "Create the zone anew with another network."
+    ),
+    Reason.CIDR_OVERLAPS: Advice(
+        "the zone's network overlaps another one", "Create the zone anew with another network."
+    ),
+    Reason.IN_USE: Advice("Stacks still use the zone", "Delete them first; the message names them."),
+    # Node
+    Reason.AGENT_REPORTING: Advice("the node's agent reports"),
+    Reason.AGENT_LOST: Advice(
+        "the node's agent has not reported for 40 s; guests there go on",
+        "Look at the machine: is it up, does it reach the API server, what does the agent's log say?",
+    ),
+    Reason.NEVER_REPORTED: Advice(
+        "no agent has reported for this Node", "Start its agent: `make up` on the machine itself."
+    ),
+    Reason.REGISTERED: Advice("the node has its namespace, its account and its credential"),
+    Reason.DEFAULT_DROP: Advice("the firewall is in force and drops what is not allowed"),
+    Reason.NONE_ACTIVE: Advice(
+        "the kernel has no mandatory access control active",
+        "Id map, cgroups and seccomp confine the guests; a kernel with AppArmor or SELinux adds to it.",
+    ),
+    Reason.ACTIVE: Advice("it is active"),
+    Reason.MAINTENANCE: Advice(
+        "the Node is in maintenance: nothing new is placed there",
+        "Set `spec.maintenance` to false when you are done.",
+    ),
+    Reason.AVAILABLE: Advice("it is there and works"),
+}
+
+
+def advice_for(reason: str) -> Advice | None:
+    """The advice for a reason as it stands in a condition; None for one that this version does not know."""
+    try:
+        return ADVICE[Reason(reason)]
+    except (KeyError, ValueError):
+        return None
+
+
+def markdown() -> str:
+    """The whole table as it stands in the documentation."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "| reason | it says that | what to do |"
+    yield "| --- | --- | --- |"
+    for reason in sorted(ADVICE, key=str):
+        advice = ADVICE[reason]
+        yield f"| `{reason}` | {advice.meaning} | {advice.action or 'Nothing.'} |"
