@@ -244,6 +244,15 @@ class Engine(Protocol):
         Raises NotOursError, GuestFailedError when it survives even the kill. A missing guest is fine.
         """
 
+    async def freeze(self, name: str, owner_uid: str) -> None:
+        """Hold all of the guest's processes where they are. A frozen guest is fine.
+
+        Raises GuestNotRunningError, NotOursError, GuestFailedError.
+        """
+
+    async def unfreeze(self, name: str, owner_uid: str) -> None:
+        """Let them go on. A running guest is fine. Raises as `freeze` does."""
+
     async def destroy(self, name: str, owner_uid: str) -> None:
         """Kill it if it runs and remove its configuration; disks are the pool's business. A missing guest is
         fine.

@@ -131,6 +131,25 @@ class EngineContract:
         await out(engine, "one", "touch", "/root/made")
         assert (config.rootfs / "root/made").stat().st_uid == 0, "ids on disk are the guest's own"
 
+    async def test_a_frozen_guest_keeps_its_processes(self, engine: Engine, make_config: MAKE) -> None:
+        config = await started(engine, make_config("one"))
+        before = await engine.get("one")
+        assert before is not None
+        for _ in range(2):
+            await engine.freeze("one", OWNER)
+        frozen = await engine.get("one")
+        assert frozen is not None
+        assert (frozen.state, frozen.init_pid) == (GuestState.FROZEN, before.init_pid)
+        with pytest.raises(NotOursError):
+            await engine.unfreeze("one", STRANGER)
+        for _ in range(2):
+            await engine.unfreeze("one", OWNER)
+        assert await engine.get("one") == before
+        await engine.freeze("one", OWNER)
+        await engine.stop("one", OWNER, grace=5)
+        with pytest.raises(GuestNotRunningError):
+            await engine.freeze(config.name, OWNER)
+
     async def test_unsafe_only_when_asked_for(self, engine: Engine, make_config: MAKE) -> None:
         config = make_config("one")
         for unsafe in (

@@ -136,6 +136,14 @@ class LxcEngine:
         async with self._locks[name]:
             await self._stop(name, owner_uid, grace)
 
+    async def freeze(self, name: str, owner_uid: str) -> None:
+        """Hold. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
+        await self._hold(name, owner_uid, "lxc-freeze", GuestState.FROZEN)
+
+    async def unfreeze(self, name: str, owner_uid: str) -> None:
+        """Let go. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
+        await self._hold(name, owner_uid, "lxc-unfreeze", GuestState.RUNNING)
+
     async def destroy(self, name: str, owner_uid: str) -> None:
         """Kill and forget. Raises NotOursError, GuestFailedError."""
         async with self._locks[name]:
@@ -229,6 +237,18 @@ class LxcEngine:
             if asyncio.get_running_loop().time() > deadline:
                 raise GuestFailedError(f"guest {name} stays {guest.state}", self._guests.log_tail(name))
             await asyncio.sleep(0.02)
+
+    async def _hold(self, name: str, owner_uid: str, program: str, wanted: GuestState) -> None:
+        async with self._locks[name]:
+            guest = await self._settled(name, owner_uid)
+            if guest is None or guest.state is GuestState.STOPPED:
+                raise GuestNotRunningError(f"guest {name} is {guest.state if guest else 'not there'}")
+            if guest.state is wanted:
+                return
+            await self._tool(program, name, time_limit=STOP_SLACK)
+            after = await self._settled(name, owner_uid)
+            if after is None or after.state is not wanted:
+                raise GuestFailedError(f"guest {name} did not become {wanted}", self._guests.log_tail(name))
 
     async def _stop(self, name: str, owner_uid: str, grace: float) -> None:
         guest = await asyncio.to_thread(self._guests.owned, name, owner_uid)
