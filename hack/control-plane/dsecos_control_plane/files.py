@@ -4,6 +4,7 @@ A folder may belong to the user of a service: links that such a user puts there 
 """
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -43,6 +44,18 @@ def read(path: Path, limit: int = 1 << 20) -> bytes | None:
         return file.read(limit)
 
 
+def mirror(source: Path, target: Path) -> bool:
+    """Make `target` a copy of the folder `source` and return whether it was none before."""
+    if target.is_dir() and _listing(source) == _listing(target):
+        return False
+    fresh = target.with_name(f".{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(source, fresh)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.replace(target)
+    return True
+
+
 def folder(path: Path, *, mode: int = 0o755, owner: Identity | None = None) -> Path:
     """Make a folder with this mode and owner, or give them to the one that exists; its parent is ours."""
     path.mkdir(parents=True, exist_ok=True)
@@ -52,6 +65,10 @@ def folder(path: Path, *, mode: int = 0o755, owner: Identity | None = None) -> P
     finally:
         os.close(handle)
     return path
+
+
+def _listing(root: Path) -> dict[Path, bytes]:
+    return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def _matches(path: Path, data: bytes, mode: int, owner: Identity | None) -> bool:

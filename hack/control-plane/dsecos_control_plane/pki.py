@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dsecos_api.names import REGISTRY_HOST
 
 from dsecos_control_plane import certificates
 from dsecos_control_plane.certificates import Pair, Request
 from dsecos_control_plane.files import folder, write
 from dsecos_control_plane.identity import identity
 from dsecos_control_plane.settings import Settings
-
-REGISTRY_NAME = "registry.dsecos.internal"
-"""Name under which guests reach the read-only registry on their node."""
 
 SERVICE_RANGE = "10.96.0.0/24"
 """Addresses of Kubernetes Services. Nothing routes them here; the API server wants a range."""
@@ -66,7 +64,7 @@ def leaves(node_name: str, addresses: Sequence[str]) -> list[Leaf]:
         Leaf(
             "registry-read",
             "registry-ca",
-            Request(REGISTRY_NAME, hosts=(*local, REGISTRY_NAME)),
+            Request(REGISTRY_HOST, hosts=(*local, REGISTRY_HOST)),
             "registry-read",
         ),
     ]
@@ -84,7 +82,7 @@ def ensure(settings: Settings, now: datetime | None = None) -> list[str]:
     made: list[str] = []
     authorities: dict[str, Pair] = {}
     for name in AUTHORITIES:
-        known = _load(settings.pki, name)
+        known = load(settings.pki, name)
         authorities[name] = known or certificates.new_authority(f"dsecos-{name}", now)
         if known is None:
             made.append(name)
@@ -92,7 +90,7 @@ def ensure(settings: Settings, now: datetime | None = None) -> list[str]:
     pairs: dict[str, Pair] = {}
     for leaf in leaves(settings.node_name, primary_addresses()):
         authority = authorities[leaf.authority]
-        pair = _load(settings.pki, leaf.name)
+        pair = load(settings.pki, leaf.name)
         if pair is None or not certificates.still_serves(pair, authority, leaf.request, now):
             pair = certificates.issue(authority, leaf.request, now)
             made.append(leaf.name)
@@ -181,7 +179,8 @@ def _encryption_key(settings: Settings) -> list[str]:
     return ["encryption"]
 
 
-def _load(pki: Path, name: str) -> Pair | None:
+def load(pki: Path, name: str) -> Pair | None:
+    """Return a certificate and its key, or None if they are missing or cannot be read."""
     certificate, key = pki / f"{name}.crt", pki / f"{name}.key"
     if not (certificate.exists() and key.exists()):
         return None

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 PLAIN_INTERVAL = 15.0
@@ -66,7 +67,7 @@ class Steps:
 
         The last thing that was told stays beside the step when it is done.
         """
-        task = self._live.add_task(title, total=1, detail="")
+        task = self._live.add_task(escape(title), total=1, detail="")
         reporter = _Reporter(self, title, task)
         begin = time.monotonic()
         try:
@@ -82,15 +83,15 @@ class Steps:
 
     def detail(self, title: str, task: TaskID, text: str, *, line: bool) -> None:
         """Show how far a step is, as a line of its own where `line` says so and nothing moves."""
-        self._live.update(task, detail=text)
+        self._live.update(task, detail=escape(text))
         if line and not self.console.is_terminal:
-            self.note(f"… {title}: {text}")
+            self.note(f"… {escape(title)}: {escape(text)}")
 
     def _finish(self, task: TaskID, sign: str, title: str, detail: str, seconds: float) -> None:
         with self._lock:
             self._live.remove_task(task)
-            told = f" [dim]({detail})[/]" if detail else ""
-            self.note(f"{sign} {title}{told} [cyan]{duration(seconds)}[/]")
+            told = f" [dim]({escape(detail)})[/]" if detail else ""
+            self.note(f"{sign} {escape(title)}{told} [cyan]{duration(seconds)}[/]")
 
 
 class _Reporter:

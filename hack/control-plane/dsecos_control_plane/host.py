@@ -1,0 +1,133 @@
+"""What an instance may have left on the host, and its removal: guests, links, nftables tables, mounts, loop
+devices.
+
+Everything is found on the host by this instance's names, never remembered, so it works after a crash at any
+point and may be repeated. Data inside `DSECOS_HOME` stays.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dsecos_control_plane import configs, home
+from dsecos_control_plane.command import run, succeeds
+from dsecos_control_plane.errors import CommandError
+from dsecos_control_plane.readiness import wait
+from dsecos_control_plane.settings import Settings
+
+STOP_SECONDS = 20
+"""How long a guest may take to shut down before it is killed."""
+
+UNMOUNT_SECONDS = 15
+"""How long a mount may be busy, by what is just ending."""
+
+
+def guests(settings: Settings) -> list[str]:
+    """Return the names of this instance's containers that run."""
+    lxc = settings.home / "lxc"
+    if not lxc.is_dir():
+        return []
+    try:
+        return sorted(run(["lxc-ls", "-P", lxc, "--running", "-1"]).split())
+    except CommandError:
+        return []
+
+
+def stop_guests(settings: Settings) -> list[str]:
+    """Shut down every guest, several at once, and return their names."""
+    lxc = settings.home / "lxc"
+    found = guests(settings)
+
+    def stop(name: str) -> None:
+        if not succeeds(["lxc-stop", "-P", lxc, "-n", name, "-t", str(STOP_SECONDS)]):
+            run(["lxc-stop", "-P", lxc, "-n", name, "--kill"])
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(stop, found))
+    return found
+
+
+def tables(settings: Settings) -> list[str]:
+    """Return this instance's nftables tables as `family name`."""
+    ours = {settings.instance, configs.firewall_table(settings)}
+    try:
+        listed = json.loads(run(["nft", "--json", "list", "tables"]))["nftables"]
+    except CommandError:
+        return []
+    found = [entry["table"] for entry in listed if "table" in entry]
+    return sorted(f"{table['family']} {table['name']}" for table in found if table["name"] in ours)
+
+
+def remove_tables(settings: Settings) -> list[str]:
+    """Delete this instance's tables in one transaction and return them."""
+    found = tables(settings)
+    if found:
+        run(["nft", "-f", "-"], stdin="".join(f"delete table {table}\n" for table in found))
+    return found
+
+
+def links(settings: Settings) -> list[str]:
+    """Return this instance's network links: the prefix, a letter, eight hexadecimal digits."""
+    ours = re.compile(rf"{re.escape(settings.link_prefix)}[a-z][0-9a-f]{{8}}")
+    return sorted(path.name for path in Path("/sys/class/net").iterdir() if ours.fullmatch(path.name))
+
+
+def remove_links(settings: Settings) -> list[str]:
+    """Delete this instance's links and return them; one that went by itself meanwhile is fine."""
+    found = links(settings)
+    for link in found:
+        if not succeeds(["ip", "link", "delete", link]) and link in links(settings):
+            run(["ip", "link", "delete", link])
+    return found
+
+
+def unmount(settings: Settings) -> list[str]:
+    """Unmount all that is mounted inside the home, the innermost first, and return it.
+
+    Raises:
+        NotReadyError: something stays busy.
+    """
+    found: list[str] = []
+    while mounts := home.mounts_inside(settings.home):
+        for mount in mounts:
+            found.append(str(mount))
+            wait(_unmounting(mount), f"{mount} to be free", UNMOUNT_SECONDS)
+    return found
+
+
+def loop_devices(settings: Settings) -> list[str]:
+    """Return the loop devices whose file lies in the home."""
+    try:
+        listed = run(["losetup", "--list", "--noheadings", "--raw", "--output=NAME,BACK-FILE"])
+    except CommandError:
+        return []
+    pairs = [line.split(None, 1) for line in listed.splitlines()]
+    return [pair[0] for pair in pairs if len(pair) == 2 and Path(pair[1]).is_relative_to(settings.home)]
+
+
+def detach_loop_devices(settings: Settings) -> list[str]:
+    """Detach loop devices whose file lies in the home and return them."""
+    found = loop_devices(settings)
+    for device in found:
+        run(["losetup", "--detach", device])
+    return found
+
+
+def release(settings: Settings) -> dict[str, list[str]]:
+    """Remove all of this from the host, in the order in which it holds on to each other, and tell what it
+    was.
+    """
+    return {
+        "guests": stop_guests(settings),
+        "links": remove_links(settings),
+        "tables": remove_tables(settings),
+        "mounts": unmount(settings),
+        "loop devices": detach_loop_devices(settings),
+    }
+
+
+def _unmounting(mount: Path) -> Callable[[], bool]:
+    return lambda: subprocess.run(["umount", str(mount)], capture_output=True, check=False).returncode == 0
