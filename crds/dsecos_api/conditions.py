@@ -153,6 +153,7 @@ class Reason(StrEnum):
     IMAGE_NOT_FOUND = "ImageNotFound"
     COMPOSE_FAILED = "ComposeFailed"
     OUT_OF_MEMORY = "OutOfMemory"
+    REGISTRY_UNREACHABLE = "RegistryUnreachable"
     GUEST_TEMPLATE_MISSING = "GuestTemplateMissing"
     POOL_NOT_FOUND = "PoolNotFound"
     POOL_FULL = "PoolFull"
