@@ -55,15 +55,18 @@ initialise() {
     new=$PGDATA/.initialising
     rm -rf "$new"
     umask 077
+    # Nothing is synced on the way, all of it once at the end: a crash before that leaves only what is begun anew.
     # POSTGRES_INITDB_ARGS is a list of words, as in the official image.
-    printf '%s\n' "${POSTGRES_PASSWORD:-}" | initdb -D "$new" -U "$POSTGRES_USER" ${POSTGRES_PASSWORD:+--pwfile=/dev/stdin} \
-        --auth-local=trust --auth-host=scram-sha-256 -E UTF8 --locale=C.UTF-8 --sync-method=syncfs ${POSTGRES_INITDB_ARGS:-} > /dev/null
+    printf '%s\n' "${POSTGRES_PASSWORD:-}" | initdb -D "$new" -U "$POSTGRES_USER" --no-sync \
+        ${POSTGRES_PASSWORD:+--pwfile=/dev/stdin} --auth-local=trust --auth-host=scram-sha-256 \
+        -E UTF8 --locale=C.UTF-8 ${POSTGRES_INITDB_ARGS:-} > /dev/null
     printf 'host all all all %s\n' "$method" >> "$new/pg_hba.conf"
     if [ "$POSTGRES_DB" != postgres ]; then
-        printf 'CREATE DATABASE "%s";\n' "$(printf %s "$POSTGRES_DB" | sed 's/"/""/g')" \
-            | postgres --single -D "$new" postgres > /dev/null
+        printf 'CREATE DATABASE "%s" STRATEGY file_copy;\n' "$(printf %s "$POSTGRES_DB" | sed 's/"/""/g')" \
+            | postgres --single -D "$new" -c fsync=off postgres > /dev/null
     fi
     run_init_scripts "$new"
+    initdb -D "$new" --sync-only --sync-method=syncfs > /dev/null
     mv "$new" "$PGDATA/.initialised"
 }
 
@@ -71,6 +74,11 @@ case ${1:-postgres} in
 -*) set -- postgres "$@" ;;
 esac
 if [ "$1" != postgres ]; then exec "$@"; fi
+for word; do
+    case $word in
+    -V | --version | --help | -\? | --describe-config) exec "$@" ;;
+    esac
+done
 
 if [ "$(id -u)" = 0 ]; then
     mkdir -p "$PGDATA" /var/run/postgresql
