@@ -2,9 +2,10 @@
 
 Layout, the same for every driver, relative to the pool's root:
 
-    templates/<digest>/{rootfs,docker}           imported once, never written again
-    guests/<guest>/{rootfs,docker}               clones of a template
-    volumes/<namespace>/<stack>/<volume>         keyed by name, so that retained data meets a re-created Stack
+    templates/<digest>/{rootfs,docker}             imported once, never written again
+    guests/<guest>/{rootfs,docker,shared}          clones of a template, and the directory it shares with the
+    host volumes/<namespace>/<stack>/<volume>/data      keyed by name, so that retained data meets a re-
+    created Stack
 
 Whose a thing is stands beside it, outside of what the guest can see and write. A thing that was not finished
 carries a marker and is made again. Sizes are bytes. Ids on disk are the guest's own (unshifted).
@@ -60,10 +61,12 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class GuestDisk:
-    """Where a guest's two trees are."""
+    """Where a guest's trees are; all are mounted with mapped ids."""
 
     rootfs: Path
     docker: Path
+    shared: Path
+    """For sockets, seen by the guest at /run/dsecos: empty at first, and kept small by a quota of its own."""
 
 
 @dataclass(frozen=True, slots=True)

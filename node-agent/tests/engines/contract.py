@@ -268,7 +268,8 @@ class EngineContract:
 
     async def test_the_guest_cannot_lift_its_limits(self, engine: Engine, make_config: MAKE) -> None:
         await started(engine, replace(make_config("one"), limits=Limits(memory_bytes=64 << 20, pids=20)))
-        lift = "for f in $(find /sys/fs/cgroup -name pids.max -o -name memory.max -o -name memory.limit_in_bytes)"
+        lift = "cd /sys/fs/cgroup; "
+        lift += "for f in $(find . -name pids.max -o -name memory.max -o -name memory.limit_in_bytes)"
         lift += "; do echo 9999999999 > $f; done"
         await engine.exec("one", OWNER, ["busybox", "sh", "-c", lift], time_limit=10)
         hog = ["sh", "-c", "for i in $(seq 40); do sleep 3 & done; wait"]

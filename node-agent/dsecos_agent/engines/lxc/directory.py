@@ -2,7 +2,6 @@
 Blocking calls.
 """
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,20 +10,10 @@ from dsecos_agent.engines.lxc import cgroups, state
 from dsecos_agent.engines.lxc import config as lxc_config
 from dsecos_agent.engines.lxc.subids import IdRange
 from dsecos_agent.engines.protocol import GuestConfig, GuestState, ObservedGuest, UnsafeConfigError
+from dsecos_agent.processes.files import write_atomically
 
 LOG_TAIL = 4096
 """Bytes."""
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file so that a reader, or a crash, sees the old text or the new."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.chmod(0o600)
-    temporary.replace(path)
 
 
 class GuestDirectory:

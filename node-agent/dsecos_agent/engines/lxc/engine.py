@@ -19,7 +19,7 @@ from pathlib import Path
 from dsecos_agent.adapter_errors import NotFoundError, UnsupportedError
 from dsecos_agent.engines.lxc import cgroups, host, state
 from dsecos_agent.engines.lxc import config as lxc_config
-from dsecos_agent.engines.lxc.directory import GuestDirectory, write_atomically
+from dsecos_agent.engines.lxc.directory import GuestDirectory
 from dsecos_agent.engines.lxc.subids import IdRange, Subids
 from dsecos_agent.engines.lxc.watch import DeathWatches
 from dsecos_agent.engines.protocol import (
@@ -38,6 +38,7 @@ from dsecos_agent.engines.protocol import (
     Watch,
 )
 from dsecos_agent.processes import ProcessResult, ToolTimeoutError, run
+from dsecos_agent.processes.files import write_atomically
 
 START_LIMIT = 60.0
 STOP_SLACK = 20.0

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsecos_agent.adapter_errors import UnsupportedError
+from dsecos_agent.processes.files import write_atomically
 
 FILES = (Path("/etc/subuid"), Path("/etc/subgid"))
 
@@ -56,13 +57,6 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(directory)
 
 
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".dsecos")
-    temporary.write_text(text)
-    temporary.chmod(0o644)
-    temporary.replace(path)
-
-
 class Subids:
     """Keeps one reservation; `memory` is the file that says what was added by us."""
 
@@ -92,7 +86,9 @@ class Subids:
             )
         # Remembered first: a line that was remembered but not written is harmless to take away.
         self._remember({*self._remembered(), str(path)})
-        _replace(path, text + ("" if text.endswith("\n") or not text else "\n") + self._line + "\n")
+        write_atomically(
+            path, text + ("" if text.endswith("\n") or not text else "\n") + self._line + "\n", mode=0o644
+        )
 
     def release(self) -> None:
         """Take away what `reserve` added; what was there before stays."""
@@ -105,7 +101,7 @@ class Subids:
         lines = path.read_text().splitlines() if path.exists() else []
         if self._line in lines:
             lines.remove(self._line)
-            _replace(path, "".join(f"{line}\n" for line in lines))
+            write_atomically(path, "".join(f"{line}\n" for line in lines), mode=0o644)
 
     def _remembered(self) -> set[str]:
         try:
@@ -115,9 +111,4 @@ class Subids:
 
     def _remember(self, files: set[str]) -> None:
         self._memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._memory.with_suffix(".tmp")
-        with temporary.open("w") as out:
-            json.dump({"added": {self._line: sorted(files)}}, out)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(self._memory)
+        write_atomically(self._memory, json.dumps({"added": {self._line: sorted(files)}}))

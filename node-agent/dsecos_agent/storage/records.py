@@ -1,0 +1,66 @@
+"""Whose a dataset is and whether it is whole: one small file beside its trees, where no guest can see or
+write it.
+
+The record is written before the trees are made and again when they are complete, and it goes last when they
+are removed. So whatever a crash leaves behind is recognised and made again; a directory without a record is
+not ours and is left alone.
+"""
+
+import enum
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from dsecos_agent.processes.files import write_atomically
+
+FILE = "dataset.json"
+
+
+class Stage(enum.StrEnum):
+    """How far a dataset is."""
+
+    MAKING = "making"
+    READY = "ready"
+    REMOVING = "removing"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a dataset."""
+
+    owner_uid: str | None
+    stage: Stage
+    template: str | None = None
+
+    def at(self, stage: Stage) -> "Record":
+        """The same, at another stage."""
+        return replace(self, stage=stage)
+
+
+def read(directory: Path) -> Record | None:
+    """The record; None when there is none or it is not readable as one (then it is not ours)."""
+    try:
+        found = json.loads((directory / FILE).read_text())
+        return Record(found["owner_uid"], Stage(found["stage"]), found.get("template"))
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write(directory: Path, record: Record) -> None:
+    """Replace the record; the directory is made if it is missing."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(directory / FILE, json.dumps(asdict(record)))
+
+
+def is_foreign(directory: Path) -> bool:
+    """Something is there that we did not put there. (Empty: we were about to.)"""
+    if read(directory) is not None or not directory.exists():
+        return False
+    return not directory.is_dir() or any(path.name != FILE + ".tmp" for path in directory.iterdir())
+
+
+def forget(directory: Path) -> None:
+    """Remove the record and then the directory, which must be empty but for it."""
+    for path in (directory / FILE, directory / (FILE + ".tmp")):
+        path.unlink(missing_ok=True)
+    directory.rmdir()

@@ -1,0 +1,279 @@
+"""What any pool has to do. A subclass gives `pool` and `reopen`; every test here then runs on it."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from dsecos_agent.adapter_errors import NotFoundError, NotOursError
+from dsecos_agent.processes import check, run
+from dsecos_agent.storage.protocol import DatasetKind, Pool, Template, TemplateDamagedError, VolumeRef
+
+OWNER = "5e0f6b8e-0000-4000-8000-000000000001"
+STRANGER = "5e0f6b8e-0000-4000-8000-000000000002"
+DIGEST = "ab" * 32
+DATA = VolumeRef("acme", "shop", "pgdata")
+MIB = 1 << 20
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def read(path: Path) -> str:
+    return path.read_text()
+
+
+def exists(path: Path) -> bool:
+    return path.exists()
+
+
+async def fill(path: Path, mib: int) -> bool:
+    """Write that much of what cannot be compressed; False when there is no room."""
+    result = await run(
+        ["dd", "if=/dev/urandom", f"of={path}", "bs=1M", f"count={mib}", "conv=fsync", "status=none"],
+        time_limit=60,
+    )
+    await run(["sync", "-f", path.parent], time_limit=60)
+    return result.exit_code == 0
+
+
+class PoolContract:
+    """The executable form of `Pool`."""
+
+    async def test_a_clone_is_the_template_and_changes_alone(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        one = await pool.clone(DIGEST, "one", OWNER)
+        two = await pool.clone(DIGEST, "two", OWNER)
+        assert read(one.rootfs / "etc/hello") == "from the template"
+        assert read(one.docker / "image/id") == "seed"
+        assert list(one.shared.iterdir()) == []
+        write(one.rootfs / "etc/hello", "changed")
+        assert read(two.rootfs / "etc/hello") == "from the template"
+        assert read((await pool.clone(DIGEST, "one", OWNER)).rootfs / "etc/hello") == "changed"
+
+    async def test_what_an_archive_says_of_a_file_is_kept(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        rootfs = (await pool.clone(DIGEST, "one", OWNER)).rootfs
+        assert (rootfs / "bin/su").stat().st_mode & 0o7777 == 0o4755
+        assert ((rootfs / "etc/hello").stat().st_uid, (rootfs / "etc/hello").stat().st_gid) == (101, 102)
+        assert os.getxattr(rootfs / "bin/su", "security.capability")
+
+    async def test_nobody_else_on_the_host_gets_in(self, pool: Pool) -> None:
+        assert pool.root.stat().st_mode & 0o777 == 0o700
+
+    async def test_import_is_once(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        template.rootfs.unlink()
+        await pool.import_template(template)
+        assert (await pool.clone(DIGEST, "one", OWNER)).rootfs.exists()
+
+    async def test_a_damaged_archive(self, pool: Pool, template: Template) -> None:
+        whole = template.rootfs.read_bytes()
+        template.rootfs.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(TemplateDamagedError):
+            await pool.import_template(template)
+        with pytest.raises(NotFoundError):
+            await pool.clone(DIGEST, "one", OWNER)
+        template.rootfs.write_bytes(whole)
+        await pool.import_template(template)
+        assert exists((await pool.clone(DIGEST, "one", OWNER)).rootfs / "etc/hello")
+
+    async def test_no_template_no_clone(self, pool: Pool) -> None:
+        with pytest.raises(NotFoundError):
+            await pool.clone(DIGEST, "one", OWNER)
+        assert await pool.list_datasets() == []
+
+    async def test_removed_is_gone_and_may_be_made_again(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER)
+        write(disk.rootfs / "mine", "x")
+        await pool.remove_guest("one", OWNER)
+        await pool.remove_guest("one", OWNER)
+        assert not exists(disk.rootfs.parent)
+        assert not exists((await pool.clone(DIGEST, "one", OWNER)).rootfs / "mine")
+
+    async def test_a_guest_outlives_its_template(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER)
+        await pool.remove_template(DIGEST)
+        assert read(disk.rootfs / "etc/hello") == "from the template"
+        assert (await pool.clone("cd" * 32, "one", OWNER)).rootfs == disk.rootfs
+
+    async def test_volumes_outlive_their_owner_when_released(self, pool: Pool) -> None:
+        path = await pool.ensure_volume(DATA, OWNER)
+        write(path / "rows", "kept")
+        with pytest.raises(NotOursError):
+            await pool.ensure_volume(DATA, STRANGER)
+        await pool.release_volume(DATA, OWNER)
+        await pool.release_volume(DATA, OWNER)
+        assert [(d.name, d.owner_uid) for d in await pool.list_datasets()] == [("acme/shop/pgdata", None)]
+        again = await pool.ensure_volume(DATA, STRANGER)
+        assert read(again / "rows") == "kept"
+        with pytest.raises(NotOursError):
+            await pool.remove_volume(DATA, OWNER)
+        await pool.remove_volume(DATA, STRANGER)
+        await pool.remove_volume(DATA, STRANGER)
+        assert not exists(path)
+        assert await pool.list_datasets() == []
+
+    async def test_nothing_of_another_owner_is_touched(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER)
+        path = await pool.ensure_volume(DATA, OWNER)
+        for call in (
+            pool.clone(DIGEST, "one", STRANGER),
+            pool.remove_guest("one", STRANGER),
+            pool.set_guest_quota("one", STRANGER, 1),
+            pool.release_volume(DATA, STRANGER),
+            pool.remove_volume(DATA, STRANGER),
+            pool.set_volume_quota(DATA, STRANGER, 1),
+        ):
+            with pytest.raises(NotOursError):
+                await call
+        assert exists(disk.rootfs / "etc/hello")
+        assert exists(path)
+
+    async def test_what_has_no_record_is_shown_and_left(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        alien = pool.root / "guests/one"
+        alien.mkdir(parents=True)
+        write(alien / "thing", "of somebody")
+        with pytest.raises(NotOursError):
+            await pool.clone(DIGEST, "one", OWNER)
+        with pytest.raises(NotOursError):
+            await pool.remove_guest("one", OWNER)
+        found = [d for d in await pool.list_datasets() if d.kind is DatasetKind.GUEST]
+        assert [(d.name, d.owner_uid) for d in found] == [("one", None)]
+        assert read(alien / "thing") == "of somebody"
+
+    async def test_list(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        await pool.clone(DIGEST, "one", OWNER)
+        await pool.ensure_volume(DATA, OWNER)
+        assert [(d.kind, d.name, d.owner_uid, d.template) for d in await pool.list_datasets()] == [
+            (DatasetKind.GUEST, "one", OWNER, DIGEST),
+            (DatasetKind.TEMPLATE, DIGEST, None, None),
+            (DatasetKind.VOLUME, "acme/shop/pgdata", OWNER, None),
+        ]
+
+    async def test_names_stay_in_the_pool(self, pool: Pool) -> None:
+        for name in ("..", "../x", "a/b", "", "/etc"):
+            with pytest.raises(NotFoundError):
+                await pool.remove_guest(name, OWNER)
+            with pytest.raises(NotFoundError):
+                await pool.ensure_volume(VolumeRef(name, "shop", "data"), OWNER)
+
+    async def test_another_process_finds_the_same(
+        self, pool: Pool, template: Template, reopen: Callable[[], Pool]
+    ) -> None:
+        await pool.import_template(template)
+        await pool.clone(DIGEST, "one", OWNER, quota=50 * MIB)
+        again = reopen()
+        await again.ensure_ready()
+        assert await again.list_datasets() == await pool.list_datasets()
+        await again.remove_guest("one", OWNER)
+        assert [d.kind for d in await pool.list_datasets()] == [DatasetKind.TEMPLATE]
+
+    async def test_capacity(self, pool: Pool) -> None:
+        capacity = await pool.capacity()
+        assert 0 < capacity.available_bytes <= capacity.total_bytes
+        assert 0 <= capacity.used_bytes < capacity.total_bytes
+
+    async def test_links_in_a_guest_lead_nowhere(
+        self, pool: Pool, template: Template, tmp_path: Path
+    ) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER)
+        victim = tmp_path / "victim"
+        victim.mkdir()
+        write(victim / "file", "safe")
+        (disk.rootfs / "link").symlink_to(victim)
+        await pool.remove_guest("one", OWNER)
+        assert read(victim / "file") == "safe"
+
+    @pytest.mark.parametrize("step", range(1, 12))
+    async def test_killed_at_any_step_a_clone_is_made_again(
+        self,
+        pool: Pool,
+        template: Template,
+        reopen: Callable[[], Pool],
+        die_at: Callable[[Pool, int], None],
+        step: int,
+    ) -> None:
+        await pool.import_template(template)
+        broken = reopen()
+        await broken.ensure_ready()
+        die_at(broken, step)
+        try:
+            await broken.clone(DIGEST, "one", OWNER, quota=50 * MIB)
+        except KeyboardInterrupt:
+            assert not [d for d in await pool.list_datasets() if d.kind is DatasetKind.GUEST]
+        disk = await pool.clone(DIGEST, "one", OWNER, quota=50 * MIB)
+        assert read(disk.rootfs / "etc/hello") == "from the template"
+        assert read(disk.docker / "image/id") == "seed"
+        broken = reopen()
+        await broken.ensure_ready()
+        die_at(broken, step)
+        try:
+            await broken.remove_guest("one", OWNER)
+        except KeyboardInterrupt:
+            assert not [
+                d for d in await pool.list_datasets() if d.kind is DatasetKind.GUEST and d.owner_uid is None
+            ]
+        await pool.remove_guest("one", OWNER)
+        assert [d.kind for d in await pool.list_datasets()] == [DatasetKind.TEMPLATE]
+
+
+class QuotaContract:
+    """For drivers whose features say `quotas`."""
+
+    async def test_a_guest_has_what_its_quota_says_beyond_the_template(
+        self, pool: Pool, template: Template
+    ) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, quota=40 * MIB)
+        assert [d.quota_bytes for d in await pool.list_datasets() if d.name == "one"] == [40 * MIB]
+        assert await fill(disk.rootfs / "a", 20)
+        usage = await pool.guest_usage("one")
+        assert usage is not None
+        assert 20 * MIB <= usage < 22 * MIB
+        assert not await fill(disk.rootfs / "b", 30)
+        await pool.set_guest_quota("one", OWNER, 80 * MIB)
+        assert await fill(disk.rootfs / "c", 15)
+        await pool.set_guest_quota("one", OWNER, None)
+        assert await fill(disk.rootfs / "d", 60)
+        assert [d.quota_bytes for d in await pool.list_datasets() if d.name == "one"] == [None]
+
+    async def test_a_volume_has_what_its_quota_says(self, pool: Pool) -> None:
+        path = await pool.ensure_volume(DATA, OWNER, quota=20 * MIB)
+        assert await fill(path / "a", 10)
+        assert not await fill(path / "b", 20)
+        await pool.set_volume_quota(DATA, OWNER, 60 * MIB)
+        assert await fill(path / "c", 20)
+        usage = await pool.volume_usage(DATA)
+        assert usage is not None
+        assert usage > 20 * MIB
+
+    async def test_the_shared_directory_is_for_sockets_only(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER)
+        assert not await fill(disk.shared / "data", 4)
+
+
+async def make_archive(tmp_path: Path) -> Template:
+    rootfs, docker = tmp_path / "r", tmp_path / "d"
+    for directory in (rootfs / "etc", rootfs / "bin", docker / "image"):
+        directory.mkdir(parents=True)
+    write(rootfs / "etc/hello", "from the template")
+    await asyncio.to_thread(os.chown, rootfs / "etc/hello", 101, 102)
+    write(rootfs / "bin/su", "#!")
+    (rootfs / "bin/su").chmod(0o4755)
+    await check(["setcap", "cap_net_raw=ep", rootfs / "bin/su"], time_limit=10)
+    write(docker / "image/id", "seed")
+    assert await fill(rootfs / "weight", 12)
+    tar = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--zstd"]
+    await check([*tar, "-C", rootfs, "-cf", tmp_path / "rootfs.tar.zst", "."], time_limit=60)
+    await check([*tar, "-C", docker, "-cf", tmp_path / "docker.tar.zst", "."], time_limit=60)
+    return Template(DIGEST, tmp_path / "rootfs.tar.zst", tmp_path / "docker.tar.zst")
