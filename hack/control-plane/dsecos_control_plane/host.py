@@ -36,13 +36,15 @@ def guests(settings: Settings) -> list[str]:
         return []
 
 
-def stop_guests(settings: Settings) -> list[str]:
-    """Shut down every guest, several at once, and return their names."""
+def stop_guests(settings: Settings, grace: int = STOP_SECONDS) -> list[str]:
+    """Shut down every guest, several at once, kill those that take longer than `grace` seconds, and return
+    all.
+    """
     lxc = settings.home / "lxc"
     found = guests(settings)
 
     def stop(name: str) -> None:
-        if not succeeds(["lxc-stop", "-P", lxc, "-n", name, "-t", str(STOP_SECONDS)]):
+        if not succeeds(["lxc-stop", "-P", lxc, "-n", name, "-t", str(grace)]):
             run(["lxc-stop", "-P", lxc, "-n", name, "--kill"])
 
     with ThreadPoolExecutor(max_workers=8) as pool:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from dsecos_control_plane import down, footprint, status
+from dsecos_control_plane import down, footprint, home, status
 from dsecos_control_plane.errors import ControlPlaneError
 from dsecos_control_plane.progress import Steps
 from dsecos_control_plane.settings import Settings
@@ -41,9 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def present(settings: Settings) -> Settings:
+    """Return the settings that the instance in this home was started with: it goes by those names."""
+    return home.recorded(settings.home) or settings
+
+
 def _run(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     if options.verb == "status":
-        return 0 if status.show(settings, console) else 1
+        return 0 if status.show(present(settings), console) else 1
     if options.verb == "footprint":
         for line in footprint.footprint(settings):
             console.print(line, markup=False, soft_wrap=True)
@@ -53,9 +58,9 @@ def _run(options: argparse.Namespace, settings: Settings, console: Console) -> i
             extent = Options(only_control_plane=bool(options.only), sample=not options.without_sample)
             Up(settings, steps).run(extent)
         elif options.verb == "down":
-            down.down(settings, steps)
+            down.down(present(settings), steps)
         else:
-            down.clean(settings, steps)
+            down.clean(present(settings), steps)
     return 0
 
 

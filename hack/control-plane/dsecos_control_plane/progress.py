@@ -79,7 +79,7 @@ class Steps:
 
     def note(self, text: str) -> None:
         """Print a line beside the steps."""
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
     def detail(self, title: str, task: TaskID, text: str, *, line: bool) -> None:
         """Show how far a step is, as a line of its own where `line` says so and nothing moves."""

@@ -1,13 +1,14 @@
 """Processes under a supervisord of this instance's own, for hosts whose PID 1 is not systemd."""
 
+import configparser
 import os
-import re
 import shlex
 import signal
 import sys
 import time
 import xmlrpc.client
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -129,17 +130,17 @@ class Supervisord:
     def remove(self, names: Sequence[str]) -> None:
         """Stop and forget processes; whatever a killed supervisord left of them is ended too."""
         for name in names:
-            (self._sections / f"{name}.conf").unlink(missing_ok=True)
             if self._answers():
                 self._drop(self._rpc(), name)
             _end(self._orphans(name))
+            (self._sections / f"{name}.conf").unlink(missing_ok=True)
 
     def states(self) -> list[State]:
         """Return all processes that supervisord knows; none where it does not run."""
         if not self._answers():
             return []
         return [
-            State(info["name"], info["statename"] == "RUNNING", info["pid"], info["description"])
+            State(info["name"], info["statename"] == "RUNNING", info["pid"], _since(info))
             for info in self._rpc().getAllProcessInfo()
         ]
 
@@ -213,29 +214,45 @@ class Supervisord:
         return None
 
     def _orphans(self, name: str) -> list[psutil.Process]:
-        """Return what still runs of a process whose supervisord is gone: marked as ours, its parent not."""
-        wanted = mark(self._settings, name)
-        parent = self._pid()
-        found = [process for process in psutil.process_iter() if _mark_of(process) == wanted]
-        heads = {process.pid for process in found}
-        return [
-            process
-            for process in found
-            if process.ppid() not in heads
-            and (parent is None or process.ppid() != parent.pid)
-            and not re.match(r"\[?lxc", process.name())
-        ]
+        """Return a process that still runs though its supervisord is gone; what it started is not meant.
+
+        It has our mark and the command line of its section: whole, or with the interpreter of a script ahead,
+        or without the programs ahead that became it.
+        """
+        parser = configparser.RawConfigParser()
+        parser.read(self._sections / f"{name}.conf")
+        section = f"program:{name}"
+        if not parser.has_section(section):
+            return []
+        words = shlex.split(parser[section]["command"].replace("%%", "%"))
+        supervisor = self._pid()
+
+        def is_it(process: psutil.Process) -> bool:
+            line = process.cmdline()
+            called = any(call and words[-len(call) :] == call for call in (line, line[1:]))
+            supervised = supervisor is not None and process.ppid() == supervisor.pid
+            return called and not supervised and process.environ().get(MARK) == mark(self._settings, name)
+
+        return [process for process in psutil.process_iter() if _certainly(is_it, process)]
+
+
+def _since(info: dict[str, Any]) -> str:
+    """Say since when a process runs, or why it does not."""
+    if info["statename"] != "RUNNING":
+        return str(info["description"])
+    return f"since {datetime.fromtimestamp(info['start'], UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _literal(value: str) -> str:
     return value.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _mark_of(process: psutil.Process) -> str | None:
+def _certainly(question: Callable[[psutil.Process], bool], process: psutil.Process) -> bool:
+    """Ask about a process that may end meanwhile, or be another user's: then the answer is no."""
     try:
-        return process.environ().get(MARK)
+        return question(process)
     except psutil.Error:
-        return None
+        return False
 
 
 def _end(processes: Sequence[psutil.Process]) -> None:

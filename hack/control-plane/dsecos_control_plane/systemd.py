@@ -1,6 +1,6 @@
 """Processes as hardened systemd units, for hosts whose PID 1 is systemd."""
 
-import shlex
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -157,11 +157,11 @@ def _sandbox(settings: Settings, process: Process) -> list[str]:
 
 
 def _quote(word: str) -> str:
-    """Quote a word for a unit file: `%` and `$` are special there (systemd.service(5))."""
+    """Quote a word for a unit file, where backslash and `%` are special (systemd.syntax(7))."""
     plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'"{plain}"'
+    return plain if re.fullmatch(r"[\w@%+=:,./-]+", plain) else f'"{plain}"'
 
 
 def _command(argv: Sequence[str]) -> str:
-    """Return a command line for `ExecStart=`, where `$` would be replaced by variables."""
-    return shlex.join(word.replace("%", "%%").replace("$", "$$") for word in argv)
+    """Return a command line for `ExecStart=`, where `$` is special too (systemd.service(5))."""
+    return " ".join(_quote(word.replace("$", "$$")) for word in argv)

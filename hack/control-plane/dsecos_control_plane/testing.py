@@ -37,7 +37,7 @@ from types import TracebackType
 
 import psutil
 
-from dsecos_control_plane import home, lifecycle
+from dsecos_control_plane import home, host, lifecycle
 from dsecos_control_plane.command import run
 from dsecos_control_plane.settings import Settings
 
@@ -48,9 +48,7 @@ class ControlPlane:
     """A running control plane; a context manager."""
 
     def __init__(self) -> None:
-        remove_leftovers()
-        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
-        self.settings = test_settings(folder)
+        self.settings = scratch_settings()
         """Settings of this instance: home, ports, names."""
         self._backend = lifecycle.choose_backend(self.settings)
 
@@ -85,9 +83,7 @@ class ControlPlane:
 
     def remove(self) -> None:
         """Stop all processes and remove the home."""
-        self.stop()
-        home.remove(self.settings)
-        shutil.rmtree(self.settings.home, ignore_errors=True)
+        remove(self.settings)
 
     def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
         """Run kubectl as the administrator and return what it wrote to standard output.
@@ -103,8 +99,13 @@ class ControlPlane:
         return next((state.pid for state in self._backend.states() if state.name == name), 0)
 
 
-def test_settings(folder: Path) -> Settings:
-    """Return settings that collide with no other instance: free ports, random names, ids of their own."""
+def scratch_settings() -> Settings:
+    """Return settings that collide with no other instance: a new home, ports, names and ids of their own.
+
+    Whoever calls this removes it all with `remove`; if he is killed, the next call does.
+    """
+    remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     api, manager, operator, agent, etcd, _, registry, _ = _free_ports()
     prefix = secrets.choice(string.ascii_lowercase) + secrets.choice(string.digits)
     return Settings(
@@ -121,7 +122,14 @@ def test_settings(folder: Path) -> Settings:
     )
 
 
-test_settings.__test__ = False  # type: ignore[attr-defined]
+def remove(settings: Settings) -> None:
+    """Stop every process of an instance, take it from the host, and remove its home."""
+    lifecycle.choose_backend(settings).close()
+    host.release(settings)
+    if (settings.home / home.MARKER).exists():
+        home.remove(settings)
+    elif settings.home.exists():
+        shutil.rmtree(settings.home)
 
 
 def remove_leftovers() -> None:
@@ -130,11 +138,10 @@ def remove_leftovers() -> None:
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         if not owner.isdigit() or psutil.pid_exists(int(owner)):
             continue
-        settings = Settings(home=folder)
-        if (folder / home.MARKER).exists():
-            settings = Settings(home=folder, instance=(folder / home.MARKER).read_text().strip())
-        lifecycle.choose_backend(settings).close()
-        shutil.rmtree(folder, ignore_errors=True)
+        if settings := home.recorded(folder):
+            remove(settings)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_ports() -> list[int]:
