@@ -1,12 +1,11 @@
 """Running the guest template once, as an unprivileged LXC container without a network."""
 
 import hashlib
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import httpx
 
 from dsecos_images.process import ToolError, run
 
@@ -92,12 +91,19 @@ class BuildGuest:
         """Wait until the engine answers, and return the seconds it took; raises GuestError."""
         begin = time.monotonic()
         while time.monotonic() - begin < timeout:
-            transport = httpx.HTTPTransport(uds=str(self.socket))
-            with httpx.Client(transport=transport) as client, suppress(httpx.TransportError):
-                if client.get("http://docker/_ping").is_success:
-                    return time.monotonic() - begin
+            if self._docker_answers():
+                return time.monotonic() - begin
             time.sleep(0.02)
         raise GuestError(f"no Docker Engine within {timeout:.0f} s; see {self.work / 'lxc.log'}")
+
+    def _docker_answers(self) -> bool:
+        """Docker Engine API, `GET /_ping`."""
+        with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+            connection.settimeout(5)
+            connection.connect(str(self.socket))
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in connection.recv(64)
+        return False
 
     def _lxc(self, verb: str, *arguments: str, stdin: str | None = None) -> str:
         """`lxc-<verb>`, where the work folder is at SEEN."""

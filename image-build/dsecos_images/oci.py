@@ -7,9 +7,9 @@ what a registry gets. So its digest is known before it is pushed, and one reques
 import hashlib
 import json
 import os
+from http import HTTPStatus
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
-
-import httpx
 
 from dsecos_images.process import run
 from dsecos_images.recipe import ImageConfig
@@ -87,21 +87,24 @@ def split_reference(reference: str) -> tuple[str, str]:
     return repository, tag
 
 
-def is_pushed(image: Path, reference: str, registry: str, client: httpx.Client) -> bool:
+def is_pushed(image: Path, reference: str, registry: HTTPSConnection, authorization: str) -> bool:
     """Whether the registry has exactly this image under its tag; raises RegistryError.
 
     Docker Registry HTTP API V2, `HEAD /v2/<name>/manifests/<reference>`.
     """
     repository, tag = split_reference(reference)
+    headers = {"Accept": MANIFEST_TYPE, "Authorization": authorization}
     try:
-        answer = client.head(f"{registry}/v2/{repository}/manifests/{tag}", headers={"Accept": MANIFEST_TYPE})
-    except httpx.HTTPError as error:
-        raise RegistryError(f"{registry}: {error}") from error
-    if answer.status_code == httpx.codes.NOT_FOUND:
+        registry.request("HEAD", f"/v2/{repository}/manifests/{tag}", headers=headers)
+        answer = registry.getresponse()
+        answer.read()
+    except (OSError, HTTPException) as error:
+        raise RegistryError(f"{registry.host}:{registry.port}: {error}") from error
+    if answer.status == HTTPStatus.NOT_FOUND:
         return False
-    if answer.is_error:
-        raise RegistryError(f"{registry}: HTTP {answer.status_code} for {repository}:{tag}")
-    return bool(answer.headers.get("Docker-Content-Digest") == manifest_digest(image))
+    if answer.status != HTTPStatus.OK:
+        raise RegistryError(f"{registry.host}:{registry.port}: HTTP {answer.status} for {repository}:{tag}")
+    return answer.headers["Docker-Content-Digest"] == manifest_digest(image)
 
 
 def push(image: Path, reference: str, registry_host: str, *, certificates: Path, authfile: Path) -> None:

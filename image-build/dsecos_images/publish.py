@@ -4,10 +4,10 @@ import base64
 import json
 import ssl
 import tempfile
+from contextlib import closing
+from http.client import HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import httpx
 
 from dsecos_images import build, oci
 from dsecos_images.cache import Cache
@@ -25,20 +25,17 @@ def push_images(cache: Cache, registry: str, ca: Path, username: str, password: 
     """
     wanted = build.plan()
     host = urlsplit(registry).netloc
+    token = base64.b64encode(f"{username}:{password}".encode()).decode()
+    connection = HTTPSConnection(host, timeout=30, context=ssl.create_default_context(cafile=str(ca)))
     pushed = 0
-    context = ssl.create_default_context(cafile=str(ca))
-    with (
-        cache.locked(),
-        tempfile.TemporaryDirectory() as scratch,
-        httpx.Client(verify=context, auth=(username, password), trust_env=False) as client,
-    ):
-        certificates, authfile = _credentials(Path(scratch), ca, host, username, password)
+    with cache.locked(), closing(connection), tempfile.TemporaryDirectory() as scratch:
+        certificates, authfile = _for_skopeo(Path(scratch), ca, host, token)
         for image in wanted.images:
             folder = cache.entry("image", wanted.image_key(image)) / "dir"
             if image.image is None or not folder.is_dir():
                 raise NotBuiltError(f"{image.name} is not in {cache.root}: run `dsecos-images build` first")
             reference = image.image.reference
-            if oci.is_pushed(folder, reference, registry.rstrip("/"), client):
+            if oci.is_pushed(folder, reference, connection, f"Basic {token}"):
                 say(f"  {reference} is in {host}")
                 continue
             with step(f"{reference} to {host}"):
@@ -47,12 +44,11 @@ def push_images(cache: Cache, registry: str, ca: Path, username: str, password: 
     return pushed
 
 
-def _credentials(scratch: Path, ca: Path, host: str, username: str, password: str) -> tuple[Path, Path]:
-    """What skopeo reads instead of arguments: a folder of authorities, and a file with the password."""
+def _for_skopeo(scratch: Path, ca: Path, host: str, token: str) -> tuple[Path, Path]:
+    """What skopeo reads instead of arguments: a folder of authorities, and a file with the credentials."""
     certificates = scratch / "certificates"
     certificates.mkdir()
     (certificates / "ca.crt").write_bytes(ca.read_bytes())
-    token = base64.b64encode(f"{username}:{password}".encode()).decode()
     authfile = scratch / "auth.json"
     authfile.write_text(json.dumps({"auths": {host: {"auth": token}}}))
     return certificates, authfile

@@ -21,10 +21,16 @@ mask systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.soc
 # Users, links and catalogues are complete already: the template never changes after it was built.
 mask ldconfig.service systemd-sysusers.service systemd-update-done.service systemd-journal-catalog-update.service \
     systemd-machine-id-commit.service systemd-journal-flush.service
-mkdir -p "$root/etc/systemd/system-preset"
-# An empty machine-id makes every boot of a clone a first boot, and that applies the presets: they must agree with us.
-printf 'enable docker.service\nenable docker.socket\nenable containerd.service\ndisable *\n' \
-    > "$root/etc/systemd/system-preset/00-dsecos.preset"
+# LXC has mounted what there is to mount, and dockerd sets the sysctls that it needs.
+mask tmp.mount dev-mqueue.mount run-lock.mount systemd-remount-fs.service systemd-sysctl.service \
+    systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup-dev-early.service
+# Generators look for disks, consoles and kernel arguments of a real machine at every boot.
+mkdir -p "$root/etc/systemd/system-generators"
+for generator in "$root"/usr/lib/systemd/system-generators/*; do
+    ln -sfn /dev/null "$root/etc/systemd/system-generators/${generator##*/}"
+done
+# D-Bus comes when somebody asks for it.
+rm -f "$root/usr/lib/systemd/system/multi-user.target.wants/dbus.service"
 ln -sfn /usr/lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
 
 chroot "$root" passwd --quiet --lock root
