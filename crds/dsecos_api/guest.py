@@ -54,8 +54,8 @@ class IdMap(ApiModel):
         )
     )
 
-    base: int = Field(ge=65536, le=MAX_ID - 65536, description="Host id of the guest's root.")
-    count: int = Field(ge=65536, le=MAX_ID, description="Number of ids.")
+    base: int = Field(ge=65536, le=MAX_ID - 65535, description="Host id of the guest's root.")
+    count: int = Field(ge=65536, description="Number of ids.")
 
 
 class GuestCompose(ApiModel):

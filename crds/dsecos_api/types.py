@@ -20,6 +20,13 @@ def _checked(value: str) -> str:
     return value
 
 
+LARGEST_NUMBER = 10**15
+"""Largest quantity that may be written without quotes.
+
+The API server compares numbers as 64-bit floats, which are exact up to 2^53. With a bound beyond that it lets
+pass what `dsecos_api.quantity` cannot read.
+"""
+
 Quantity = Annotated[
     str,
     BeforeValidator(_text),
@@ -31,7 +38,7 @@ Quantity = Annotated[
             "pattern": PATTERN,
             "maxLength": 24,
             "minimum": 0,
-            "maximum": 10**18 - 1,
+            "maximum": LARGEST_NUMBER,
         }
     ),
 ]

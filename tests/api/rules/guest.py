@@ -1,0 +1,87 @@
+"""Rules of Guest."""
+
+from __future__ import annotations
+
+from tests.api.rules import Table, below, between, cel, enum, fixed, max_length, minimum, pattern, required
+from tests.api.rules.parts import (
+    ADDRESS,
+    EXPOSE,
+    LABEL,
+    RESOURCES,
+    SERVICES,
+    STATUS,
+    TIME,
+    UID,
+    VOLUMES,
+)
+
+LARGEST_ID = 4_294_967_294
+STACK_REF = {"namespace": "acme", "name": "shop", "uid": "6f1f9c0e-8d3f-4f43-9f7a-0a1a2a3a4a5a"}
+
+TABLES = (
+    Table(
+        "Guest",
+        "shop-1a2b3c4d",
+        {
+            "": required("spec"),
+            "spec": required(
+                "stackRef",
+                "type",
+                "hostname",
+                "epoch",
+                "image",
+                "resources",
+                "idMap",
+                "network",
+                "compose",
+                "runPolicy",
+                "deletionPolicy",
+            ),
+            "spec.stackRef": (
+                *required("namespace", "name", "uid"),
+                fixed("stackRef cannot change", [STACK_REF], [{**STACK_REF, "uid": "another"}]),
+            ),
+            "spec.stackRef.namespace": LABEL,
+            "spec.stackRef.name": LABEL,
+            "spec.stackRef.uid": UID,
+            "spec.type": (enum("container", "vm"),),
+            "spec.hostname": LABEL,
+            "spec.epoch": (minimum(1),),
+            "spec.image": LABEL,
+            "spec.pool": LABEL,
+            **below("spec.resources", RESOURCES),
+            "spec.idMap": (
+                *required("base", "count"),
+                cel(
+                    f"the range ends above the largest id, {LARGEST_ID}",
+                    [{"base": LARGEST_ID - 65535, "count": 65536}],
+                    [{"base": LARGEST_ID - 65536, "count": 65538}],
+                ),
+            ),
+            "spec.idMap.base": between(65536, LARGEST_ID - 65535),
+            "spec.idMap.count": (minimum(65536),),
+            "spec.network": required("attachment", "address", "prefixLength", "gateway", "mac"),
+            "spec.network.attachment": LABEL,
+            "spec.network.address": ADDRESS,
+            "spec.network.prefixLength": between(1, 128),
+            "spec.network.gateway": ADDRESS,
+            "spec.network.mac": (
+                pattern(
+                    ["02:1a:2b:3c:4d:5e"], ["", "02:1A:2B:3C:4D:5E", "02-1a-2b-3c-4d-5e", "02:1a:2b:3c:4d"]
+                ),
+            ),
+            **below("spec.network.ports", EXPOSE),
+            **below("spec.volumes", VOLUMES),
+            "spec.compose": required("document", "digest"),
+            "spec.compose.document": (max_length(1_048_576),),
+            "spec.compose.digest": (max_length(128),),
+            "spec.compose.secretName": LABEL,
+            "spec.runPolicy": (enum("Running", "Suspended", "Stopped"),),
+            "spec.deletionPolicy": (enum("Delete", "Retain", "Orphan"),),
+            **STATUS,
+            **SERVICES,
+            "status.epoch": (minimum(0),),
+            "status.startedAt": TIME,
+        },
+    ),
+)

@@ -1,0 +1,123 @@
+"""Rules of Node."""
+
+from __future__ import annotations
+
+from tests.api.objects import ABSENT
+from tests.api.rules import (
+    Pair,
+    Rules,
+    Table,
+    below,
+    cel,
+    enum,
+    fixed,
+    max_items,
+    max_length,
+    pattern,
+    required,
+    unique,
+)
+from tests.api.rules.parts import (
+    ADDRESS,
+    CIDR,
+    LABEL,
+    SECRET_KEY_REF,
+    SMALL_CIDRS,
+    STATUS,
+    TIME,
+    quantity,
+)
+
+POOLS = [{"name": f"p{number}", "type": "dir", "path": "/srv"} for number in range(17)]
+PROXMOX = {"url": "https://pve", "node": "pve1", "tokenSecretRef": {"name": "t", "key": "k"}}
+
+ADDRESSES: Rules = {".management": ADDRESS, ".tunnel": ADDRESS}
+RESOURCE_COUNT: Rules = {
+    "": required("cpu", "memory", "guests"),
+    ".cpu": quantity(),
+    ".memory": quantity(),
+    ".guests": quantity(usual="100"),
+    ".disk": quantity(),
+}
+
+TABLES = (
+    Table(
+        "Node",
+        "rack1-a",
+        {
+            "": (
+                *required("spec"),
+                cel(
+                    "the name of a Node is an RFC 1123 label (a-z, 0-9 and -) of at most 51 characters",
+                    ["a", "a" * 51],
+                    ["a" * 52, "rack1.example"],
+                    field="metadata.name",
+                ),
+            ),
+            "spec": required("engine"),
+            "spec.engine": (
+                *required("type"),
+                cel(
+                    "engine.proxmox goes with type proxmox, and only with it",
+                    [{"type": "lxc"}, {"type": "proxmox", "proxmox": PROXMOX}],
+                    [{"type": "lxc", "proxmox": PROXMOX}, {"type": "proxmox"}],
+                ),
+                fixed(
+                    "engine.type cannot change; remove the Node and join it again",
+                    [{"type": "lxc"}],
+                    [{"type": "proxmox", "proxmox": PROXMOX}],
+                ),
+            ),
+            "spec.engine.type": (Pair("enum", ("lxc",), ("LXC", "", "incus"), "Unsupported value"),),
+            "spec.pools": (max_items(POOLS, 16), unique(POOLS[:2], [POOLS[0], POOLS[0]])),
+            "spec.pools[]": required("name", "type", "path"),
+            "spec.pools[].name": LABEL,
+            "spec.pools[].type": (enum("dir", "btrfs", "zfs", "rbd"),),
+            "spec.pools[].path": (pattern(["/", "/srv/pool"], ["", "srv", "./srv"]), max_length(1024, "/")),
+            "spec.pools[].size": quantity(),
+            **below("spec.addresses", ADDRESSES),
+            "spec.reserved.cpu": quantity(),
+            "spec.reserved.memory": quantity(),
+            "spec.firewall.managementNetworks": (
+                max_items(SMALL_CIDRS[:65], 64),
+                unique(["10.0.0.0/8", "fd00::/64"], ["10.0.0.0/8", "10.0.0.0/8"]),
+            ),
+            "spec.firewall.managementNetworks[]": CIDR,
+            **STATUS,
+            **below("status.addresses", ADDRESSES),
+            **below("status.capacity", RESOURCE_COUNT),
+            **below("status.allocatable", RESOURCE_COUNT),
+            "status.nodeInfo.bootTime": TIME,
+            "status.nodeInfo.securityModules": (max_items([f"m{number}" for number in range(33)], 32),),
+            "status.guestImages": (max_items([f"i{number}" for number in range(65)], 64),),
+        },
+    ),
+    Table(
+        "Node",
+        "rack2-a",
+        {
+            "spec.engine": (
+                fixed(
+                    "engine.type cannot change; remove the Node and join it again",
+                    [{"type": "proxmox", "proxmox": PROXMOX}],
+                    [{"type": "lxc"}],
+                ),
+            ),
+            "spec.engine.proxmox": required("url", "node", "tokenSecretRef"),
+            "spec.engine.proxmox.url": (
+                pattern(["https://pve:8006"], ["http://pve", "pve", ""]),
+                max_length(253, "https://"),
+            ),
+            "spec.engine.proxmox.node": LABEL,
+            **below("spec.engine.proxmox.tokenSecretRef", SECRET_KEY_REF),
+            "spec.engine.proxmox.vmids": (
+                pattern(
+                    ["100-200", ABSENT], ["", "200", "100-", "99-100", "012-100", "1000000000-1000000001"]
+                ),
+                cel(
+                    "the range's first id is above its last", ["200-200", "200-1000"], ["200-199", "1000-999"]
+                ),
+            ),
+        },
+    ),
+)

@@ -1,0 +1,120 @@
+"""Rules of Stack."""
+
+from __future__ import annotations
+
+from tests.api.objects import ABSENT
+from tests.api.rules import Pair, Table, below, cel, enum, fixed, max_items, max_length, min_length, required
+from tests.api.rules.parts import (
+    ADDRESS,
+    EXPOSE,
+    KEY,
+    LABEL,
+    NAME,
+    RESOURCES,
+    SECRET_VALUES,
+    SERVICES,
+    STATUS,
+    VOLUMES,
+)
+
+TEMPLATE = {"name": "node-postgres"}
+COMPOSE = {"inline": "services: {}"}
+
+TABLES = (
+    Table(
+        "Stack",
+        "shop",
+        {
+            "": (
+                *required("spec"),
+                cel(
+                    "the name of a Stack is an RFC 1123 label (a-z, 0-9 and -) of at most 63 characters",
+                    ["a", "a" * 63, "1-a"],
+                    ["a" * 64, "a.b"],
+                    field="metadata.name",
+                ),
+            ),
+            "spec": (
+                *required("zone", "resources"),
+                cel("name exactly one of template and compose", [ABSENT], [COMPOSE], field="compose"),
+                cel("name exactly one of template and compose", [TEMPLATE], [ABSENT], field="template"),
+                cel(
+                    "a hostPort can be given to one exposed port only",
+                    [
+                        [{"port": 1, "hostPort": 80}, {"port": 2, "hostPort": 81}, {"port": 3}, {"port": 4}],
+                        [{"port": 1, "hostPort": 53}, {"port": 1, "protocol": "UDP", "hostPort": 53}],
+                    ],
+                    [
+                        [{"port": 1, "hostPort": 80}, {"port": 2, "hostPort": 80}],
+                        [{"port": 1, "hostPort": 80}, {"port": 2, "protocol": "TCP", "hostPort": 80}],
+                    ],
+                    field="expose",
+                ),
+                fixed(
+                    "type cannot change; create another Stack", [ABSENT, "container"], ["vm"], field="type"
+                ),
+            ),
+            "spec.template": required("name"),
+            "spec.template.name": LABEL,
+            **below("spec.template.secretValues", SECRET_VALUES),
+            "spec.type": (enum("container", "vm"),),
+            "spec.zone": (
+                *LABEL,
+                fixed("zone cannot change; create another Stack", ["backend"], ["frontend"]),
+            ),
+            "spec.address": ADDRESS,
+            **below("spec.expose", EXPOSE),
+            **below("spec.resources", RESOURCES),
+            **below("spec.volumes", VOLUMES),
+            "spec.placement.nodeSelector": (
+                Pair(
+                    "maxProperties",
+                    ({f"l{number}": "" for number in range(16)},),
+                    ({f"l{number}": "" for number in range(17)},),
+                    "Too many",
+                ),
+            ),
+            "spec.placement.nodeSelector.*": (max_length(63),),
+            "spec.runPolicy": (enum("Running", "Suspended", "Stopped"),),
+            "spec.deletionPolicy": (enum("Delete", "Retain", "Orphan"),),
+            **STATUS,
+            **SERVICES,
+            "status.epoch": (Pair("minimum", (0,), (-1,), "greater than or equal to"),),
+            "status.endpoints": (max_items([f"http://10.0.0.5:{port}" for port in range(65)], 64),),
+        },
+    ),
+    Table(
+        "Stack",
+        "hello",
+        {
+            "spec": (
+                fixed(
+                    "type cannot change; create another Stack", ["container", ABSENT], ["vm"], field="type"
+                ),
+            ),
+            "spec.compose": (
+                cel(
+                    "name exactly one of inline and configMapRef",
+                    [COMPOSE, {"configMapRef": {"name": "c"}}],
+                    [{}, {**COMPOSE, "configMapRef": {"name": "c"}}],
+                ),
+            ),
+            "spec.compose.inline": (min_length("a", ""), max_length(262_144)),
+            **below("spec.compose.secretValues", SECRET_VALUES),
+        },
+    ),
+    Table(
+        "Stack",
+        "elsewhere",
+        {
+            "spec": (
+                fixed(
+                    "type cannot change; create another Stack", ["vm"], ["container", ABSENT], field="type"
+                ),
+            ),
+            "spec.compose.configMapRef": required("name"),
+            "spec.compose.configMapRef.name": NAME,
+            "spec.compose.configMapRef.key": KEY,
+        },
+    ),
+)
