@@ -49,7 +49,7 @@ ADVICE: Mapping[Reason, Advice] = {
     Reason.DEVELOPMENT_LICENSE: Advice("the cluster runs under the development license"),
     Reason.LICENSE_MISSING: Advice(
         "there is no License, so nothing new is deployed; what runs goes on",
-        "`kubectl apply -f manifests/samples/05-license-development.yaml`, or apply your own License.",
+        "`kubectl apply -f manifests/samples/01-license-development.yaml`, or apply your own License.",
     ),
     Reason.LICENSE_NOT_VALIDATED: Advice(
         "a License names a token, and this version has no validation for it",

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 FIELD_MANAGER = "dsecos-cli"
+UNDECLARED = "field not declared in schema"
+"""What a server-side apply of an unknown field is answered with; its status is 500, although the object is
+at fault.
+"""
+
 REQUEST_TIMEOUT = (5.0, 30.0)
 """Seconds to connect, and to wait for an answer."""
 
@@ -127,18 +132,21 @@ class Cluster:
 
 
 def connect(settings: Settings, kubeconfig: Path | None = None) -> Cluster:
-    """Read the kubeconfig; nothing is sent yet.
+    """Read the kubeconfig; nothing is sent yet. A server that is busy (429, not acted on) is asked again.
 
     In this order: `--kubeconfig`, $KUBECONFIG, the embedded control plane's, ~/.kube/config. Raises
     UnreachableError.
     """
+    import urllib3  # noqa: PLC0415 - comes with the client
     from kubernetes import config  # noqa: PLC0415 - takes a second to load; most errors and all help need it not
     from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     file = _kubeconfig(settings, kubeconfig)
     configuration = Configuration()
-    configuration.retries = False
+    configuration.retries = urllib3.Retry(
+        5, connect=0, read=0, status_forcelist=(429,), allowed_methods=None, raise_on_status=False
+    )
     try:
         config.load_kube_config(config_file=file, client_configuration=configuration)  # type: ignore[no-untyped-call]
         _, active = config.list_kube_config_contexts(config_file=file)  # type: ignore[no-untyped-call]
@@ -153,11 +161,11 @@ _KUBECONFIG_HINT = (
 )
 
 
-def _kubeconfig(settings: Settings, named: Path | None) -> str | None:
+def _kubeconfig(settings: Settings, named: Path | None) -> str:
     if named is not None:
         return str(named)
     if os.environ.get("KUBECONFIG"):
-        return None
+        return os.environ["KUBECONFIG"]
     if settings.admin_kubeconfig.exists():
         if not os.access(settings.admin_kubeconfig, os.R_OK):
             raise UnreachableError(
@@ -165,7 +173,13 @@ def _kubeconfig(settings: Settings, named: Path | None) -> str | None:
                 "Run this as root, or set KUBECONFIG to a kubeconfig of your own.",
             )
         return str(settings.admin_kubeconfig)
-    return None
+    personal = Path.home() / ".kube" / "config"
+    if not personal.exists():
+        raise UnreachableError(
+            f"no control plane here: neither {settings.admin_kubeconfig} nor {personal} exists",
+            _KUBECONFIG_HINT,
+        )
+    return str(personal)
 
 
 def _dry(query: dict[str, str], dry_run: bool) -> dict[str, str]:
@@ -208,7 +222,7 @@ def error_of(status: int, answer: Mapping[str, Any]) -> CliError:
         return ConflictError(
             message, "Another writer was there before: look with `dsecos status`, then try again.", causes
         )
-    if status in (400, 422):
+    if status in (400, 422) or UNDECLARED in message:
         return RefusedError(message, "Correct the field that is named and try again.", causes)
     return UnreachableError(
         f"the API server answered {status}: {message}", "Try again; `dsecos doctor` looks further."

@@ -62,6 +62,16 @@ def parse_secret(text: str) -> tuple[str, SecretRef]:
     return name, SecretRef(secret, key)
 
 
+def parse_name(text: str, option: str) -> str:
+    """A name of an object: an RFC 1123 label. Raises UsageError."""
+    if not _LABEL.match(text):
+        raise UsageError(
+            f"{option} {text!r} is not a name",
+            "Names have lower-case letters, digits and dashes, at most 63, and begin and end with no dash.",
+        )
+    return text
+
+
 def parse_expose(text: str, sources: Sequence[str]) -> dict[str, Any]:
     """`[host:]port[/protocol]` as an entry of spec.expose; `sources` are the networks that may connect.
 
@@ -98,10 +108,7 @@ def parse_volume(text: str) -> dict[str, Any]:
     """`name=size[,pool=P][,keep=Delete|Retain|Orphan]` as an entry of spec.volumes. Raises UsageError."""
     head, *settings = text.split(",")
     name, size = _split(head, "--volume", "name=size[,pool=POOL][,keep=POLICY]")
-    if not _LABEL.match(name):
-        raise UsageError(
-            f"--volume {name!r} is not a name", "Lower-case letters, digits and dashes, at most 63."
-        )
+    parse_name(name, "--volume")
     entry: dict[str, Any] = {"name": name, "size": parse_quantity(size, "--volume")}
     for setting in settings:
         key, value = _split(setting, "--volume", "pool=POOL or keep=POLICY")

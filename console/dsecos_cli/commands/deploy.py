@@ -23,6 +23,7 @@ from dsecos_cli.options import (
     SecretRef,
     parse_duration,
     parse_expose,
+    parse_name,
     parse_network,
     parse_quantity,
     parse_secret,
@@ -143,7 +144,7 @@ def deploy(
     given = dict(parse_secret(text) for text in secret or ())
     sources = [parse_network(text, "--from") for text in from_ or ()]
     longest = parse_duration(timeout, "--timeout")
-    stack_name = name or template
+    stack_name = parse_name(name or template, "--name")
     resources = {
         key: parse_quantity(value, f"--{key}")
         for key, value in (("cpu", cpu), ("memory", memory), ("disk", disk))

@@ -48,7 +48,7 @@ def logs(
     found = Stack.parse(cluster.get(STACK, stack, namespace or cluster.namespace))
     guest = local_guest(found, settings, root=os.geteuid() == 0)
     check_service(found, service)
-    code = _stream(
+    code = stream(
         log_command(settings.lxc_path, guest, service, follow=follow, tail=tail, timestamps=timestamps)
     )
     if code:
@@ -90,7 +90,11 @@ def log_command(
     return command + (["--", service] if service else [])
 
 
-def _stream(command: list[str]) -> int:
+def stream(command: list[str]) -> int:
+    """Run it and pass on what it writes, without control characters; returns its exit code.
+
+    Raises CliError.
+    """
     try:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
             assert process.stdout is not None  # noqa: S101 - PIPE was asked for
