@@ -88,13 +88,16 @@ class GuestPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The whole node. `registry_port`: the one TCP port on the gateway that guests may reach; None: not even
-    that.
-    """
+    """The whole node."""
 
     zones: tuple[ZonePolicy, ...] = ()
     guests: tuple[GuestPolicy, ...] = ()
     registry_port: int | None = None
+    """The one TCP port on their gateway that guests may reach; None: not even that."""
+    host_forwards: bool = True
+    """False: the host was no router before us, so what neither comes from nor goes to a zone is not
+    forwarded.
+    """
 
 
 class Direction(enum.StrEnum):

@@ -35,8 +35,6 @@ class ObservedBridge:
     up: bool
     mtu: int
     ports: tuple[str, ...]
-    sysctls_right: bool
-    """All settings that `ensure_bridge` makes are still as it makes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class ObservedPort:
 
     name: str
     bridge: str | None
-    mac: str
+    isolated: bool
     up: bool
 
 
@@ -74,11 +72,14 @@ class Links(Protocol):
         Raises NotFoundError when either is missing.
         """
 
-    async def ensure_forwarding(self) -> None:
-        """Let the host forward IPv4; what was set before is remembered for `restore_forwarding`."""
+    async def ensure_forwarding(self) -> bool:
+        """Let the host forward IPv4; True when it did so before us (what was set is remembered).
+
+        False means that the host was no router: tell the firewall, so that it does not become one for others.
+        """
 
     async def restore_forwarding(self) -> None:
-        """Set every host-wide sysctl back to what it was before us and forget it. For `make down`."""
+        """Set what `ensure_forwarding` set back to what it was and forget it. For `make down`."""
 
     def subscribe(self, callback: Callable[[], None]) -> Watch:
         """Call back, on the event loop, whenever a link or address with our prefix appears, changes or goes.

@@ -1,0 +1,192 @@
+"""Bridges, ports and sysctls on a real kernel, in a network namespace of the test's own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import pytest
+from dsecos_agent.adapter_errors import AdapterError, NotFoundError, NotOursError
+from dsecos_agent.links.netlink import NetlinkLinks
+from dsecos_agent.links.protocol import Bridge, Links
+
+from .netns import ip, own_network
+
+OWNER = "5e0f6b8e-0000-4000-8000-000000000001"
+STRANGER = "5e0f6b8e-0000-4000-8000-000000000002"
+ZONE = Bridge(name="dtz00000001", owner_uid=OWNER, gateway=IPv4Interface("10.213.1.1/24"))
+PORT = "dtg00000001"
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    with own_network():
+        yield
+
+
+@pytest.fixture
+async def links(network: None, tmp_path: Path) -> AsyncIterator[Links]:
+    links = NetlinkLinks("dt", tmp_path / "run")
+    yield links
+    await links.close()
+
+
+def setting(name: str) -> str:
+    return Path("/proc/sys/net", name).read_text().strip()
+
+
+def put(name: str, value: str) -> None:
+    Path("/proc/sys/net", name).write_text(value)
+
+
+async def test_a_bridge_comes_and_goes(links: Links) -> None:
+    assert await links.ensure_bridge(ZONE)
+    (bridge,) = await links.list_bridges()
+    assert (bridge.name, bridge.owner_uid, bridge.addresses, bridge.up, bridge.mtu, bridge.ports) == (
+        ZONE.name,
+        OWNER,
+        (ZONE.gateway,),
+        True,
+        1500,
+        (),
+    )
+    await links.remove_bridge(ZONE.name, OWNER)
+    await links.remove_bridge(ZONE.name, OWNER)
+    assert await links.list_bridges() == []
+
+
+async def test_twice_changes_nothing(links: Links) -> None:
+    await links.ensure_bridge(ZONE)
+    assert not await links.ensure_bridge(ZONE)
+
+
+async def test_what_was_changed_by_hand_is_put_right(links: Links) -> None:
+    await links.ensure_bridge(ZONE)
+    for change in (
+        f"addr del 10.213.1.1/24 dev {ZONE.name}",
+        f"addr add 10.99.0.1/16 dev {ZONE.name}",
+        f"link set {ZONE.name} down",
+        f"link set {ZONE.name} mtu 1400",
+    ):
+        ip(change)
+        assert await links.ensure_bridge(ZONE), change
+        assert not await links.ensure_bridge(ZONE), change
+        (bridge,) = await links.list_bridges()
+        assert (bridge.addresses, bridge.up, bridge.mtu) == ((ZONE.gateway,), True, 1500)
+
+
+async def test_another_gateway_replaces_the_address(links: Links) -> None:
+    await links.ensure_bridge(ZONE)
+    await links.ensure_bridge(replace(ZONE, gateway=IPv4Interface("10.213.2.1/25")))
+    (bridge,) = await links.list_bridges()
+    assert bridge.addresses == (IPv4Interface("10.213.2.1/25"),)
+
+
+async def test_settings_of_a_bridge(links: Links) -> None:
+    await links.ensure_bridge(ZONE)
+    assert setting(f"ipv4/conf/{ZONE.name}/route_localnet") == "1"
+    assert setting(f"ipv4/conf/{ZONE.name}/send_redirects") == "0"
+    assert setting(f"ipv6/conf/{ZONE.name}/disable_ipv6") == "1"
+    put(f"ipv4/conf/{ZONE.name}/route_localnet", "0")
+    assert await links.ensure_bridge(ZONE)
+    assert setting(f"ipv4/conf/{ZONE.name}/route_localnet") == "1"
+
+
+async def test_foreign_bridges_are_left_alone(links: Links) -> None:
+    await links.ensure_bridge(ZONE)
+    for call in (
+        links.ensure_bridge(replace(ZONE, owner_uid=STRANGER)),
+        links.remove_bridge(ZONE.name, STRANGER),
+    ):
+        with pytest.raises(NotOursError):
+            await call
+    ip("link add dtz00000009 type bridge")
+    ip("link set dtz00000009 up")
+    with pytest.raises(NotOursError):
+        await links.ensure_bridge(replace(ZONE, name="dtz00000009"))
+    assert [(b.name, b.owner_uid) for b in await links.list_bridges()] == [
+        (ZONE.name, OWNER),
+        ("dtz00000009", None),
+    ]
+    for name in ("eth0", "br0", PORT):
+        with pytest.raises(AdapterError):
+            await links.remove_bridge(name, OWNER)
+
+
+async def test_a_bridge_that_a_killed_agent_left_half_made_is_finished(links: Links) -> None:
+    ip(f"link add {ZONE.name} type bridge")
+    assert await links.ensure_bridge(ZONE)
+    (bridge,) = await links.list_bridges()
+    assert (bridge.owner_uid, bridge.up) == (OWNER, True)
+
+
+async def test_a_port_is_put_back_after_its_bridge_was_deleted(links: Links) -> None:
+    await links.ensure_bridge(ZONE)
+    ip(f"link add {PORT} type veth peer peer0")
+    assert await links.attach(PORT, ZONE.name)
+    assert not await links.attach(PORT, ZONE.name)
+    (port,) = await links.list_ports()
+    assert (port.bridge, port.isolated, port.up) == (ZONE.name, True, True)
+    mac = ip(f"-br link show {ZONE.name}").split()[2]
+    ip(f"link del {ZONE.name}")
+    assert [p.bridge for p in await links.list_ports()] == [None]
+    await links.ensure_bridge(ZONE)
+    assert await links.attach(PORT, ZONE.name)
+    (bridge,) = await links.list_bridges()
+    assert bridge.ports == (PORT,)
+    assert ip(f"-br link show {ZONE.name}").split()[2] == mac, (
+        "guests still have the old address in their caches"
+    )
+
+
+async def test_attaching_needs_both(links: Links) -> None:
+    with pytest.raises(NotFoundError):
+        await links.attach(PORT, ZONE.name)
+    ip(f"link add {PORT} type veth peer peer0")
+    with pytest.raises(NotFoundError):
+        await links.attach(PORT, ZONE.name)
+    with pytest.raises(AdapterError):
+        await links.attach("eth0", ZONE.name)
+
+
+async def test_forwarding_is_given_back(links: Links, tmp_path: Path) -> None:
+    assert setting("ipv4/ip_forward") == "0"
+    assert await links.ensure_forwarding() is False
+    assert setting("ipv4/ip_forward") == "1"
+    again = NetlinkLinks("dt", tmp_path / "run")
+    assert await again.ensure_forwarding() is False, "what was before the first of us counts"
+    await again.restore_forwarding()
+    assert setting("ipv4/ip_forward") == "0"
+    await again.restore_forwarding()
+
+
+async def test_a_host_that_forwards_goes_on_forwarding(links: Links) -> None:
+    put("ipv4/ip_forward", "1")
+    assert await links.ensure_forwarding() is True
+    await links.restore_forwarding()
+    assert setting("ipv4/ip_forward") == "1"
+
+
+async def test_changes_of_our_links_wake(links: Links) -> None:
+    await links.ensure_bridge(ZONE)
+    woken = asyncio.Event()
+    watch = links.subscribe(woken.set)
+
+    async def wakes(command: str) -> bool:
+        woken.clear()
+        ip(command)
+        try:
+            await asyncio.wait_for(woken.wait(), 0.5)
+        except TimeoutError:
+            return False
+        return True
+
+    assert await wakes(f"addr del 10.213.1.1/24 dev {ZONE.name}")
+    assert await wakes(f"link set {ZONE.name} down")
+    assert await wakes(f"link del {ZONE.name}")
+    assert await wakes(f"link add {PORT} type veth peer peer0")
+    assert not await wakes("link add other type bridge"), "not ours"
+    watch.close()
+    watch.close()
+    assert not await wakes(f"link del {PORT}")
