@@ -1,0 +1,1 @@
+"""Guests: observe, plan, act; one controller."""

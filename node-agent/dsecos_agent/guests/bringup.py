@@ -1,0 +1,234 @@
+"""Bringing a guest's services up, beside the controller's passes.
+
+    WAITING     dockerd of the started guest answers: 1 to 2 s
+    COMPOSING   `docker compose up`: seconds, or minutes where images are pulled
+
+A pass only begins it and is woken when it ends or moves on. So a port can be edited, a guest be stopped or
+deleted while its images are pulled. When it ended well the document's digest is in the guest's record; when
+not, the problem is kept here with the time of the next try. Killed in between: `docker compose up` is
+repeated, and finds its work done.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from dsecos_api.conditions import Reason, Type
+from dsecos_runtime import ClusterError, fault_point, get_logger
+
+from dsecos_agent.compose.protocol import (
+    Compose,
+    ComposeFailedError,
+    ConfigInvalidError,
+    DockerUnavailableError,
+    ImageNotFoundError,
+    RegistryUnreachableError,
+    ServiceUnhealthyError,
+)
+from dsecos_agent.engines.protocol import GuestNotRunningError
+from dsecos_agent.guests.desired import Wanted
+from dsecos_agent.guests.record import Records
+from dsecos_agent.guests.services import judge
+from dsecos_agent.guests.state import BringUpProblem, BringUpState, Phase
+
+Environment = Callable[[str], Awaitable[Mapping[str, str]]]
+"""The values of a Secret, by its name."""
+
+NUDGE = 3.0
+"""Seconds from a change of an unhealthy guest's services to the next try."""
+
+
+class SecretMissingError(Exception):
+    """The Secret that the document needs does not exist; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a failure is told and when to try again."""
+
+    type: Type
+    reason: Reason
+    first: float
+    """Seconds until the second try; doubles with each further one ..."""
+    most: float
+    """... up to this."""
+    stalled: bool = False
+
+
+_DOCKER = Kind(Type.DOCKER_READY, Reason.DOCKER_NOT_READY, 2, 60)
+_KINDS: tuple[tuple[type[Exception], Kind], ...] = (
+    (DockerUnavailableError, _DOCKER),
+    (ImageNotFoundError, Kind(Type.SERVICES_READY, Reason.IMAGE_NOT_FOUND, 60, 600, stalled=True)),
+    (ConfigInvalidError, Kind(Type.SERVICES_READY, Reason.COMPOSE_INVALID, 600, 3600, stalled=True)),
+    (RegistryUnreachableError, Kind(Type.SERVICES_READY, Reason.REGISTRY_UNREACHABLE, 5, 60)),
+    (ServiceUnhealthyError, Kind(Type.SERVICES_READY, Reason.UNHEALTHY, 10, 120)),
+    (ComposeFailedError, Kind(Type.SERVICES_READY, Reason.COMPOSE_FAILED, 10, 300)),
+    (SecretMissingError, Kind(Type.SERVICES_READY, Reason.SECRET_NOT_FOUND, 5, 60)),
+    (ClusterError, Kind(Type.SERVICES_READY, Reason.PROGRESSING, 2, 10)),
+)
+_OTHER = Kind(Type.SERVICES_READY, Reason.COMPOSE_FAILED, 5, 300)
+
+
+@dataclass(slots=True)
+class _Failure:
+    problem: BringUpProblem
+    error: Exception
+    count: int
+    due: float
+
+
+@dataclass(slots=True)
+class _Job:
+    digest: str
+    task: asyncio.Task[None] = field(init=False)
+    phase: Phase = Phase.QUEUED
+
+
+class BringUps:
+    """All bring-ups of this node."""
+
+    def __init__(
+        self,
+        compose: Compose,
+        records: Records,
+        environment: Environment,
+        *,
+        parallel: int,
+        docker_time_limit: float,
+        compose_time_limit: float,
+    ) -> None:
+        """At most `parallel` at a time, each bounded by the limits in seconds; `wake` is set by the
+        controller.
+        """
+        self._compose = compose
+        self._records = records
+        self._environment = environment
+        self._slots = asyncio.Semaphore(parallel)
+        self._docker_limit = docker_time_limit
+        self._compose_limit = compose_time_limit
+        self._jobs: dict[str, _Job] = {}
+        self._failures: dict[str, _Failure] = {}
+        self.wake: Callable[[str], None] = lambda _: None
+        """Called with the guest's name when there is something new to see."""
+
+    def state(self, guest: str) -> BringUpState | None:
+        """What is under way."""
+        job = self._jobs.get(guest)
+        return None if job is None else BringUpState(job.digest, job.phase)
+
+    def problem(self, guest: str) -> BringUpProblem | None:
+        """How the last one failed."""
+        failure = self._failures.get(guest)
+        if failure is None:
+            return None
+        waiting = time.monotonic() < failure.due
+        found = failure.problem
+        return BringUpProblem(
+            found.digest, found.type, found.reason, found.message, found.stalled, waiting=waiting
+        )
+
+    def due_in(self, guest: str) -> float | None:
+        """Seconds until the next try; None when none is planned."""
+        failure = self._failures.get(guest)
+        return None if failure is None else max(0.05, failure.due - time.monotonic())
+
+    def nudge(self, guest: str) -> None:
+        """Something changed in the guest: an unhealthy one may be tried sooner."""
+        failure = self._failures.get(guest)
+        if failure is not None and failure.problem.reason in (Reason.UNHEALTHY, Reason.DOCKER_NOT_READY):
+            failure.due = min(failure.due, time.monotonic() + NUDGE)
+
+    async def start(self, wanted: Wanted) -> None:
+        """Begin; one of another document is ended first."""
+        await self.cancel(wanted.name)
+        job = self._jobs[wanted.name] = _Job(wanted.compose_digest)
+        job.task = asyncio.create_task(self._run(wanted, job), name=f"bring up {wanted.name}")
+
+    async def cancel(self, guest: str) -> None:
+        """End the one under way, if any, and wait for its end."""
+        job = self._jobs.pop(guest, None)
+        if job is not None:
+            job.task.cancel()
+            await asyncio.wait([job.task])
+
+    def forget(self, guest: str) -> None:
+        """Drop what is known of failures: the guest starts anew or is gone."""
+        self._failures.pop(guest, None)
+
+    async def close(self) -> None:
+        """End all."""
+        for guest in list(self._jobs):
+            await self.cancel(guest)
+
+    async def _run(self, wanted: Wanted, job: _Job) -> None:
+        try:
+            async with self._slots:
+                await self._bring_up(wanted, job)
+            self._failures.pop(wanted.name, None)
+        except GuestNotRunningError:
+            pass  # the guest has ended: the next pass starts it again
+        except Exception as error:  # noqa: BLE001 - whatever it was is told in a condition and tried again
+            self._failed(wanted, error)
+        finally:
+            if self._jobs.get(wanted.name) is job:
+                del self._jobs[wanted.name]
+                self.wake(wanted.name)
+
+    async def _bring_up(self, wanted: Wanted, job: _Job) -> None:
+        name, begun = wanted.name, time.monotonic()
+        log = get_logger(guest=name)
+        job.phase = Phase.WAITING
+        version = await self._compose.wait_ready(wanted.shared, time_limit=self._docker_limit)
+        log.info("docker answers", version=version, seconds=round(time.monotonic() - begun, 3))
+        fault_point("guest-docker-ready")
+        record = self._records.get(name)
+        if record is not None and record.compose_digest == wanted.compose_digest:
+            verdict = judge(wanted.services, await self._compose.services(wanted.shared))
+            if not verdict.down:
+                return
+            log.info("services are down", services=verdict.down)
+        job.phase = Phase.COMPOSING
+        self.wake(name)
+        env = {} if wanted.secret_name is None else await self._environment(wanted.secret_name)
+        begun = time.monotonic()
+        await self._compose.up(
+            name, wanted.owner_uid, wanted.document, env=env, time_limit=self._compose_limit
+        )
+        log.info("compose is up", digest=wanted.compose_digest, seconds=round(time.monotonic() - begun, 3))
+        fault_point("guest-compose-up")
+        self._records.update(name, wanted.owner_uid, compose_digest=wanted.compose_digest)
+        fault_point("guest-compose-recorded")
+
+    def _failed(self, wanted: Wanted, error: Exception) -> None:
+        kind = next((kind for types, kind in _KINDS if isinstance(error, types)), _OTHER)
+        before = self._failures.get(wanted.name)
+        same = before is not None and before.problem.digest == wanted.compose_digest
+        count = before.count + 1 if before is not None and same and type(before.error) is type(error) else 1
+        wait = min(kind.first * 2 ** (count - 1), kind.most)
+        message = _message(error)
+        problem = BringUpProblem(
+            wanted.compose_digest, kind.type, kind.reason, message, kind.stalled, waiting=True
+        )
+        self._failures[wanted.name] = _Failure(problem, error, count, time.monotonic() + wait)
+        get_logger(guest=wanted.name).warning(
+            "bring-up failed",
+            reason=str(kind.reason),
+            error=message,
+            log=getattr(error, "log", "")[-2000:],
+            again_in=wait,
+            exc_info=error if kind is _OTHER else None,
+        )
+
+
+def _message(error: Exception) -> str:
+    match error:
+        case ServiceUnhealthyError(service=service) if service:
+            return f"unhealthy: {service}"
+        case ImageNotFoundError(image=image) if image:
+            return f"no registry that this node may read has image {image}"
+        case DockerUnavailableError():
+            return "the guest's dockerd does not answer"
+        case ClusterError():
+            return "waits for the API server to read the secrets"
+    return str(error) or repr(error)

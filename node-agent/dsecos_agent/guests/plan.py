@@ -1,0 +1,211 @@
+"""What to do next for one guest. Pure: no I/O, no clock, no randomness; planning after acting is empty.
+
+The rules:
+- What carries another owner's UID is not touched, and nothing is done for a guest that would need it.
+- Nothing restarts a running guest but a change that only a restart brings about (`booted_digest`), or the loss
+  of its network port. Ports are the firewall's, limits and quotas are changed live, a document is brought up.
+- A guest is started only when its volumes, its bridge and its rules are there.
+- Data is destroyed only where a deletionPolicy says Delete, and only after the guest was asked to stop.
+- The finalizer goes last, when a look shows that nothing is left to remove.
+"""
+
+from dsecos_api.conditions import Reason, Type
+from dsecos_api.types import DeletionPolicy, RunPolicy
+
+from dsecos_agent.engines.protocol import GuestState
+from dsecos_agent.guests import actions as do
+from dsecos_agent.guests.actions import Action
+from dsecos_agent.guests.desired import Block, Wanted
+from dsecos_agent.guests.record import Fate, Removal
+from dsecos_agent.guests.services import judge
+from dsecos_agent.guests.state import Observed
+from dsecos_agent.storage.protocol import Dataset
+from dsecos_agent.zones.plan import attached, right
+
+FATES = {DeletionPolicy.RETAIN: Fate.RETAINED, DeletionPolicy.ORPHAN: Fate.ORPHANED}
+
+
+def plan(wanted: Wanted, seen: Observed) -> list[Action]:
+    """The actions that are due, in order of their stages.
+
+    Empty when there is nothing to do or nothing may be done.
+    """
+    if wanted.paused:
+        return []
+    if wanted.deleting:
+        return plan_removal(wanted.owner_uid, wanted.removal, seen)
+    if blocks(wanted, seen):
+        return _network(wanted, seen) if seen.alive and _ours(wanted.owner_uid, seen) else []
+    actions = [
+        *_storage(wanted, seen),
+        *_network(wanted, seen),
+        *_process(wanted, seen),
+        *_dropped(wanted, seen),
+    ]
+    return sorted(actions, key=lambda action: action.stage)
+
+
+def blocks(wanted: Wanted, seen: Observed) -> list[Block]:
+    """Why the guest cannot be made as wanted, in the order of the steps; empty when it can."""
+    found = [*wanted.blocks, *_foreign(wanted, seen)]
+    if seen.disk is None and wanted.template is None:
+        text = "the guest template is not in the pool (yet)"
+        found.append(Block(Type.GUEST_READY, Reason.GUEST_TEMPLATE_MISSING, text, stalled=False))
+    if seen.conflict is not None:
+        found.append(Block(Type.NETWORK_READY, seen.conflict.reason, seen.conflict.message))
+    order = list(Type)
+    return sorted(found, key=lambda block: (not block.stalled, order.index(block.type)))
+
+
+def plan_removal(owner_uid: str, removal: Removal, seen: Observed) -> list[Action]:
+    """The actions that end a guest as its deletionPolicy says. What is not ours is left alone.
+
+    Every step is taken at least once, also where nothing is to be seen: a disk that was half made or half
+    removed when the agent was killed shows in no listing.
+    """
+    ours = seen.engine is not None and seen.engine.owner_uid == owner_uid
+    deletes, orphans = removal.policy is DeletionPolicy.DELETE, removal.policy is DeletionPolicy.ORPHAN
+    begun = seen.record is not None and seen.record.removal == removal
+    done = begun and seen.record is not None and seen.record.removed
+    actions: list[Action] = []
+    if ours and seen.alive and not orphans:
+        actions += [do.Unfreeze()] * seen.frozen + [do.Stop()]
+    if ours and deletes:
+        actions.append(do.Destroy())
+    if deletes and _may_remove(seen.disk, owner_uid, done=done):
+        actions.append(do.RemoveDisk(removal.pool))
+    for volume in () if orphans else removal.volumes:
+        dataset = seen.volumes.get((volume.pool, volume.ref))
+        if volume.policy is not DeletionPolicy.ORPHAN and _may_remove(dataset, owner_uid, done=done):
+            actions.append(do.SettleVolume(volume))
+    if actions:
+        actions += [*([] if begun else [do.BeginRemoval(removal)]), do.EndRemoval()]
+        return sorted(actions, key=lambda action: action.stage)
+    if deletes and seen.port is not None:
+        return []  # the kernel is still taking the guest's network apart
+    return [do.Forget(FATES.get(removal.policy) if ours else None), do.RemoveFinalizer()]
+
+
+def _may_remove(dataset: Dataset | None, owner_uid: str, *, done: bool) -> bool:
+    return not done if dataset is None else dataset.owner_uid == owner_uid
+
+
+def restart_due(wanted: Wanted, seen: Observed) -> bool:
+    """Whether the running guest has to be started anew."""
+    if not seen.running or seen.engine is None:
+        return False
+    return seen.engine.booted_digest != wanted.digest.boot or seen.port_lost
+
+
+def bring_up_due(wanted: Wanted, seen: Observed) -> bool:
+    """Whether a running guest's services need `docker compose up`, or its dockerd has to be waited for."""
+    if seen.bring_up is not None:
+        return seen.bring_up.digest != wanted.compose_digest
+    if seen.problem is not None and seen.problem.digest == wanted.compose_digest and seen.problem.waiting:
+        return False
+    if seen.services is None or seen.record is None:
+        return True
+    return seen.record.compose_digest != wanted.compose_digest or bool(
+        judge(wanted.services, seen.services).down
+    )
+
+
+def _ours(owner_uid: str, seen: Observed) -> bool:
+    return seen.engine is None or seen.engine.owner_uid == owner_uid
+
+
+def _foreign(wanted: Wanted, seen: Observed) -> list[Block]:
+    """Things under our names that carry another owner."""
+    found = []
+    if not _ours(wanted.owner_uid, seen):
+        found.append((Type.GUEST_READY, f"container {wanted.name}"))
+    if seen.disk is not None and seen.disk.owner_uid != wanted.owner_uid:
+        found.append((Type.GUEST_READY, f"disk of guest {wanted.name}"))
+    for volume in wanted.volumes:
+        dataset = seen.volumes.get((volume.pool, volume.ref))
+        if dataset is not None and dataset.owner_uid not in (None, wanted.owner_uid):
+            found.append((Type.VOLUMES_READY, f"volume {volume.ref}"))
+    if (
+        seen.bridge is not None
+        and wanted.bridge is not None
+        and seen.bridge.owner_uid != wanted.bridge.owner_uid
+    ):
+        found.append((Type.NETWORK_READY, f"bridge {seen.bridge.name}"))
+    return [
+        Block(step, Reason.NOT_OURS, f"{what} belongs to somebody else: left as it is")
+        for step, what in found
+    ]
+
+
+def _storage(wanted: Wanted, seen: Observed) -> list[Action]:
+    actions: list[Action] = []
+    for volume in wanted.volumes:
+        dataset = seen.volumes.get((volume.pool, volume.ref))
+        if dataset is None or dataset.owner_uid is None:
+            actions.append(do.EnsureVolume(volume.pool, volume.ref, volume.quota))
+        elif seen.quotas.get(volume.pool) and dataset.quota_bytes != volume.quota:
+            actions.append(do.SetVolumeQuota(volume.pool, volume.ref, volume.quota))
+    if seen.disk is None and wanted.template is not None:
+        actions.append(do.CloneRoot(wanted.pool, wanted.template, wanted.quota))
+    elif seen.disk is not None and seen.quotas.get(wanted.pool) and seen.disk.quota_bytes != wanted.quota:
+        actions.append(do.SetQuota(wanted.pool, wanted.quota))
+    fresh = seen.disk is None or seen.record is None or not (seen.record.prepared or seen.record.started)
+    if fresh:
+        actions.append(do.Prepare(wanted.pool, wanted.gateway))
+    return actions
+
+
+def _network(wanted: Wanted, seen: Observed) -> list[Action]:
+    if wanted.bridge is None:
+        return []
+    actions: list[Action] = []
+    bridge = seen.bridge
+    if not right(wanted.bridge, bridge) and (bridge is None or bridge.owner_uid == wanted.bridge.owner_uid):
+        actions.append(do.EnsureBridge(wanted.bridge))
+    if not seen.rules_in_force and seen.conflict is None:
+        actions.append(do.ApplyFirewall())
+    port = seen.port
+    if seen.alive and port is not None and not attached(port, wanted.bridge.name):
+        actions.append(do.AttachLink(port.name, wanted.bridge.name))
+    return actions
+
+
+def _process(wanted: Wanted, seen: Observed) -> list[Action]:
+    actions: list[Action] = []
+    engine = seen.engine
+    restart = restart_due(wanted, seen) and wanted.run is RunPolicy.RUNNING
+    if engine is None or engine.config_digest != wanted.digest.full:
+        if (seen.running or seen.frozen) and not restart:
+            actions.append(do.SetLimits(wanted.config.limits))
+        actions.append(do.WriteConfig(wanted.config))
+    if engine is not None and engine.state is GuestState.STOPPING:
+        return actions  # its death wakes us
+    if wanted.run is RunPolicy.RUNNING:
+        if seen.frozen:
+            return [*actions, do.Unfreeze()]  # then look again: it may need more
+        if restart:
+            actions.append(do.Stop())
+        if restart or not seen.alive:
+            actions.append(do.Start())
+        if restart or not seen.alive or bring_up_due(wanted, seen):
+            actions.append(do.BringUp(wanted.compose_digest))
+    elif wanted.run is RunPolicy.STOPPED and seen.alive:
+        actions += [do.Unfreeze()] * seen.frozen + [do.Stop()]
+    elif wanted.run is RunPolicy.SUSPENDED and seen.running:
+        actions.append(do.Freeze())
+    return actions
+
+
+def _dropped(wanted: Wanted, seen: Observed) -> list[Action]:
+    """Volumes that the Stack no longer names, once no running guest has them mounted."""
+    mounted = seen.alive and seen.engine is not None and seen.engine.booted_digest != wanted.digest.boot
+    if mounted:
+        return []
+    named = {(volume.pool, volume.ref) for volume in wanted.volumes}
+    return [
+        do.ReleaseVolume(pool, ref)
+        for (pool, ref), dataset in sorted(
+            seen.volumes.items(), key=lambda item: (item[0][0], str(item[0][1]))
+        )
+        if (pool, ref) not in named and dataset.owner_uid == wanted.owner_uid
+    ]

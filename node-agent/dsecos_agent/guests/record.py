@@ -1,0 +1,119 @@
+"""What the agent knows of a guest and cannot observe, in one file a guest, out of the guest's reach.
+
+    state/guests/<guest>.json        mode 0600
+
+A record is written before the step that it allows and after the step that it proves, so a crash at any point
+costs at most a repeated step.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from dsecos_api.types import DeletionPolicy
+from pydantic import TypeAdapter, ValidationError
+
+from dsecos_agent.nodefirewall.render import Forgotten
+from dsecos_agent.processes.files import write_atomically
+from dsecos_agent.storage.protocol import VolumeRef
+
+
+class Fate(StrEnum):
+    """What became of a guest whose object is gone, as its deletionPolicy said."""
+
+    RETAINED = "Retained"
+    """Stopped; its disk is kept."""
+    ORPHANED = "Orphaned"
+    """Left running, with the rules that it had."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFate:
+    """What is to become of one volume."""
+
+    ref: VolumeRef
+    pool: str
+    policy: DeletionPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A deletion that has begun: enough to end it even if the object is gone before."""
+
+    policy: DeletionPolicy
+    pool: str
+    volumes: tuple[VolumeFate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One guest."""
+
+    owner_uid: str
+    autostart: bool = False
+    """Start it at boot even if the API server does not answer."""
+    prepared: bool = False
+    """The clone knows the node's registry."""
+    started: bool = False
+    """It may have run: from now on its disk is hostile and no path in it is followed."""
+    started_at: str | None = None
+    """RFC 3339."""
+    compose_digest: str | None = None
+    """Of the document that was last brought up to the end."""
+    removal: Removal | None = None
+    removed: bool = False
+    """All steps of the removal were done; what a listing cannot show (half-made or half-removed disks) is
+    gone too.
+    """
+    fate: Fate | None = None
+    forgotten: Forgotten | None = None
+
+
+_ADAPTER = TypeAdapter(Record)
+
+
+class Records:
+    """All records of this node, read once and written through."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self._records: dict[str, Record] = {}
+        for path in folder.glob("*.json"):
+            try:
+                self._records[path.stem] = _ADAPTER.validate_json(path.read_bytes())
+            except (OSError, ValidationError):
+                continue  # as if it had never been written: its steps are repeated
+
+    def get(self, name: str) -> Record | None:
+        """One guest's record."""
+        return self._records.get(name)
+
+    def names(self) -> list[str]:
+        """Every guest that has one."""
+        return sorted(self._records)
+
+    def forgotten(self) -> list[Forgotten]:
+        """The rules of guests that were left running."""
+        return [record.forgotten for record in self._records.values() if record.forgotten]
+
+    def put(self, name: str, record: Record) -> None:
+        """Write a record if it differs. Raises OSError."""
+        if self._records.get(name) != record:
+            write_atomically(self._folder / f"{name}.json", _ADAPTER.dump_json(record).decode())
+            self._records[name] = record
+
+    def update(self, name: str, owner_uid: str, **changes: Any) -> Record:
+        """Change some fields; a record of another owner is begun anew. Raises OSError."""
+        record = self._records.get(name)
+        if record is None or record.owner_uid != owner_uid:
+            record = Record(owner_uid)
+        record = replace(record, **changes)
+        self.put(name, record)
+        return record
+
+    def drop(self, name: str) -> None:
+        """Forget a guest. Raises OSError."""
+        (self._folder / f"{name}.json").unlink(missing_ok=True)
+        self._records.pop(name, None)

@@ -1,0 +1,225 @@
+"""The node agent's process.
+
+Order of a start: pools, records, the last known firewall; then, side by side, the API server is awaited and
+(if it does not answer) guests are started as last known; then the controllers. Stopping it leaves guests,
+links and rules as they are.
+"""
+
+import asyncio
+import base64
+import sys
+from collections.abc import Mapping, Sequence
+
+from dsecos_api.names import AGENT_LEASE
+from dsecos_runtime import (
+    GUEST,
+    SECRET,
+    ZONE_ATTACHMENT,
+    Controller,
+    Heartbeat,
+    NotFound,
+    Runtime,
+    RuntimeSettings,
+    Unavailable,
+    get_logger,
+    run_async,
+)
+from dsecos_runtime.logs import configure
+
+from dsecos_agent.adapter_errors import AdapterError
+from dsecos_agent.guests.act import Actor
+from dsecos_agent.guests.bringup import BringUps, SecretMissingError
+from dsecos_agent.guests.controller import GuestController
+from dsecos_agent.guests.leftovers import Leftovers
+from dsecos_agent.guests.observe import Observer
+from dsecos_agent.guests.record import Records
+from dsecos_agent.guests.view import HostView
+from dsecos_agent.host import Host
+from dsecos_agent.node.boot import Boot
+from dsecos_agent.node.controller import NodeController
+from dsecos_agent.node.inventory import Inventory
+from dsecos_agent.nodefirewall.controller import FirewallController
+from dsecos_agent.nodefirewall.enforcer import Enforcer
+from dsecos_agent.nodefirewall.wishes import CacheWishes
+from dsecos_agent.settings import AgentSettings
+from dsecos_agent.zones.controller import ZoneController
+
+
+class Agent:
+    """All parts of one agent, put together."""
+
+    def __init__(self, settings: AgentSettings, host: Host) -> None:
+        """Nothing is touched before `prepare`."""
+        self.settings = settings
+        self.host = host
+        self.records = Records(settings.state / "guests")
+        self.inventory = Inventory(settings)
+        self.wishes = CacheWishes(
+            self.records,
+            namespace=settings.namespace,
+            prefix=settings.link_prefix,
+            registry_port=settings.registry_read_port,
+        )
+        self.enforcer = Enforcer(host.firewall, self.wishes, settings.state / "network.json")
+        self.view = HostView(self.inventory.pools, host.links)
+        self.boot = Boot(host.engine, host.links, self.enforcer, self.records)
+        self.runtime: Runtime | None = None
+        self._secrets: dict[str, Mapping[str, str]] = {}
+
+    async def prepare(self) -> None:
+        """What needs no API server. A pool or a rule that fails is told by the Node's conditions."""
+        await self.boot.protect()
+        await self.host.engine.ensure_ready()
+        await self.host.links.ensure_forwarding()
+        await asyncio.to_thread(self.trust_registry)
+        await self.inventory.open()
+
+    def trust_registry(self) -> None:
+        """Copy the authority that guests trust the registry by to where they can see it."""
+        folder = self.settings.trust
+        folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o755, exist_ok=True)
+        try:
+            content = self.settings.registry_ca.read_bytes()
+        except OSError as error:
+            get_logger().warning("no registry that guests could trust", error=str(error))
+            return
+        target = folder / "ca.crt"
+        if not target.exists() or target.read_bytes() != content:
+            fresh = folder / ".ca.crt"
+            fresh.write_bytes(content)
+            fresh.chmod(0o644)
+            fresh.replace(target)
+
+    def answered(self) -> bool:
+        """Whether the API server told what is wanted."""
+        if self.runtime is None:
+            return False
+        try:
+            return self.runtime.cache.ready(GUEST) and self.runtime.cache.ready(ZONE_ATTACHMENT)
+        except KeyError:
+            return False  # the controllers are not there yet
+
+    async def build(self, runtime: Runtime) -> Sequence[Controller]:
+        """The controllers."""
+        self.runtime = runtime
+        settings, host = self.settings, self.host
+        self.wishes.connect(runtime.cache)
+        bring_ups = BringUps(
+            host.compose,
+            self.records,
+            self.secret,
+            parallel=settings.parallel_starts,
+            docker_time_limit=settings.docker_time_limit,
+            compose_time_limit=settings.compose_time_limit,
+        )
+        observer = Observer(
+            engine=host.engine,
+            compose=host.compose,
+            view=self.view,
+            features=self.inventory.features,
+            firewall=self.enforcer,
+            records=self.records,
+            bring_ups=bring_ups,
+        )
+        actor = Actor(
+            engine=host.engine,
+            pools=self.inventory.pools,
+            links=host.links,
+            firewall=self.enforcer,
+            records=self.records,
+            bring_ups=bring_ups,
+            view=self.view,
+            registry_port=settings.registry_read_port,
+            stop_grace=settings.stop_grace,
+        )
+        leftovers = Leftovers(
+            runtime.cluster,
+            host.engine,
+            self.view,
+            self.records,
+            actor,
+            namespace=settings.namespace,
+            prefix=settings.link_prefix,
+        )
+        guests = GuestController(
+            runtime,
+            self.inventory,
+            engine=host.engine,
+            compose=host.compose,
+            observer=observer,
+            actor=actor,
+            bring_ups=bring_ups,
+            records=self.records,
+            leftovers=leftovers,
+        )
+        zones = ZoneController(
+            runtime,
+            links=host.links,
+            view=self.view,
+            firewall=self.enforcer,
+            prefix=settings.link_prefix,
+            namespace=settings.namespace,
+            wake_guest=guests.wake_guest,
+        )
+        node = NodeController(
+            runtime,
+            settings,
+            engine=host.engine,
+            inventory=self.inventory,
+            firewall=self.enforcer,
+            templates_changed=guests.wake_all,
+        )
+        heartbeat = Heartbeat(runtime.cluster, settings.namespace, AGENT_LEASE, identity=settings.node_name)
+        runtime.spawn(heartbeat.run(), name="heartbeat")
+        firewall = FirewallController(runtime, host.firewall, self.enforcer, namespace=settings.namespace)
+        return [firewall, zones, guests, node]
+
+    async def secret(self, name: str) -> Mapping[str, str]:
+        """The values of a Secret in the node's namespace; those read before, while the API server is away.
+
+        Raises SecretMissingError, ClusterError.
+        """
+        if self.runtime is None:
+            raise SecretMissingError(f"Secret {name} was not read yet")
+        try:
+            found = await self.runtime.cluster.get(SECRET, name, self.settings.namespace)
+        except NotFound as error:
+            raise SecretMissingError(f"Secret {name} does not exist") from error
+        except Unavailable:
+            if name not in self._secrets:
+                raise
+            return self._secrets[name]
+        data = found.get("data") or {}
+        self._secrets[name] = {key: base64.b64decode(value).decode() for key, value in data.items()}
+        return self._secrets[name]
+
+    async def run(self) -> int:
+        """Until SIGTERM; the exit code."""
+        settings = self.settings
+        try:
+            await self.prepare()
+        except AdapterError as error:
+            get_logger().error("this host cannot run guests", error=str(error))
+            return 1
+        boot = asyncio.create_task(self.boot.run(self.answered, settings.boot_patience), name="boot")
+        runtime_settings = RuntimeSettings(
+            name="agent", namespaces=[settings.namespace], metrics_port=settings.agent_metrics_port
+        )
+        try:
+            return await run_async(runtime_settings, self.build)
+        finally:
+            boot.cancel()
+            await asyncio.gather(boot, return_exceptions=True)
+            await self.host.close()
+
+
+def main() -> None:
+    """Run the agent as the environment says."""
+    settings = AgentSettings()
+    configure("agent", RuntimeSettings(name="agent").log_level)
+
+    async def run() -> int:
+        return await Agent(settings, Host.of(settings)).run()
+
+    sys.exit(asyncio.run(run()))

@@ -1,0 +1,113 @@
+"""The Node controller: reports what this server is, has and holds; opens the pools that the Node names."""
+
+import asyncio
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from dsecos_runtime import NODE, Controller, Input, Key, Requeue, Runtime, ignoring_status
+
+from dsecos_agent.adapter_errors import AdapterError
+from dsecos_agent.engines.protocol import Engine
+from dsecos_agent.node import facts
+from dsecos_agent.node.inventory import Inventory
+from dsecos_agent.node.report import Facts, status
+from dsecos_agent.nodefirewall.enforcer import Enforcer
+from dsecos_agent.settings import AgentSettings
+
+IMAGES_EVERY = 15.0
+"""Seconds between two looks for a newly built guest template."""
+
+
+def agent_version() -> str:
+    """Version of this package."""
+    try:
+        return version("dsecos-agent")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class NodeController(Controller):
+    """Keeps this node's Node up to date."""
+
+    name = "node"
+    outputs = (NODE,)
+    workers = 1
+    resync = 60.0
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: AgentSettings,
+        *,
+        engine: Engine,
+        inventory: Inventory,
+        firewall: Enforcer,
+        templates_changed: Callable[[], None],
+    ) -> None:
+        """`templates_changed` is called when a guest template was imported or a pool was opened."""
+        super().__init__()
+        self._runtime = runtime
+        self._settings = settings
+        self._engine = engine
+        self._inventory = inventory
+        self._firewall = firewall
+        self._templates_changed = templates_changed
+        name = settings.node_name
+        self._key = Key("", name)
+        self.inputs = (Input(NODE, changed=ignoring_status, fields=f"metadata.name={name}"),)
+
+    async def background(self) -> None:
+        """Import guest templates as they are built."""
+        while True:
+            import_task = asyncio.create_task(self._inventory.import_images())
+            done, _ = await asyncio.wait([import_task], timeout=1.0)
+            if not done:
+                self.wake(self._key)  # an import lasts: say so
+            if await import_task:
+                self._templates_changed()
+                self.wake(self._key)
+            await asyncio.sleep(IMAGES_EVERY)
+
+    async def reconcile(self, key: Key) -> Requeue | None:
+        """Report."""
+        node = self._runtime.cache.get(NODE, key)
+        if node is None or key != self._key or node.deleting:
+            return None
+        if not node.spec.paused:
+            before = dict(self._inventory.features)
+            await self._inventory.open(node.spec.pools)
+            if before != self._inventory.features:
+                self._templates_changed()
+        await self._runtime.status.write(NODE, node, status(node, await self._look()))
+        return None
+
+    async def _look(self) -> Facts:
+        modules = facts.security_modules()
+        inventory = self._inventory
+        return Facts(
+            agent_version=agent_version(),
+            engine=await self._engine.capabilities(),
+            kernel=facts.kernel(),
+            os_image=facts.os_image(),
+            boot_time=facts.boot_time(),
+            cpu_millis=facts.cpu_millis(),
+            memory_bytes=facts.memory_bytes(),
+            disk_bytes=await self._disk(),
+            max_guests=self._settings.max_guests,
+            address=facts.primary_address(),
+            modules=modules,
+            confining=facts.mandatory_access_control(modules or []),
+            images=sorted(inventory.templates),
+            storage_problem=inventory.problems.text,
+            importing=inventory.problems.importing,
+            firewall_enforced=self._firewall.enforced,
+        )
+
+    async def _disk(self) -> int | None:
+        pool = self._inventory.default
+        if pool is None:
+            return None
+        try:
+            return (await pool.capacity()).total_bytes
+        except AdapterError:
+            return None

@@ -1,0 +1,1 @@
+"""ZoneAttachments: one zone's presence on this node."""
