@@ -18,10 +18,6 @@ def plane() -> Iterator[ControlPlane]:
     with ControlPlane() as plane:
         plane.kubectl("apply", "--server-side", "-f", str(CHECKOUT / "crds" / "yaml"))
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
-        for namespace in {
-            each["metadata"]["namespace"] for each in EXAMPLES if "namespace" in each["metadata"]
-        }:
-            plane.kubectl("create", "namespace", namespace)
         yield plane
 
 
