@@ -8,6 +8,9 @@ from typing import Protocol
 
 from dsecos_control_plane.processes import Process
 
+LOG_LINES = 8
+"""How many of a process's last lines are shown where it did not become ready."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -35,6 +38,10 @@ class Backend(Protocol):
 
     def states(self) -> list[State]:
         """Return every process of this instance that the backend knows."""
+        ...
+
+    def log(self, name: str) -> str:
+        """Return the last lines that a process wrote."""
         ...
 
     def close(self) -> None:

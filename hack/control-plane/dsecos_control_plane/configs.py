@@ -56,7 +56,6 @@ def registry(settings: Settings, *, read_only: bool) -> Document:
     storage: Document = {
         "filesystem": {"rootdirectory": str(settings.home / "registry")},
         "cache": {"blobdescriptor": "inmemory"},
-        "maintenance": {"uploadpurging": {"enabled": not read_only}, "readonly": {"enabled": read_only}},
     }
     document: Document = {
         "version": 0.1,
@@ -71,7 +70,9 @@ def registry(settings: Settings, *, read_only: bool) -> Document:
             },
         },
     }
-    if not read_only:
+    if read_only:
+        storage["maintenance"] = {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}}
+    else:
         storage["delete"] = {"enabled": True}
         path = str(settings.etc / "registry.htpasswd")
         document["auth"] = {"htpasswd": {"realm": "dsecos", "path": path}}

@@ -6,6 +6,7 @@ from pathlib import Path
 from dsecos_control_plane import builds, configs, home, pki, processes, readiness
 from dsecos_control_plane.backend import Backend
 from dsecos_control_plane.builds import Report
+from dsecos_control_plane.errors import NotReadyError
 from dsecos_control_plane.processes import Process
 from dsecos_control_plane.settings import Settings
 from dsecos_control_plane.supervisord import Supervisord
@@ -42,7 +43,11 @@ def start(backend: Backend, wanted: Sequence[Process]) -> list[str]:
     started: list[str] = []
     for process in wanted:
         started += backend.apply([process])
-        readiness.wait_ready(process, READY_SECONDS)
+        try:
+            readiness.wait_ready(process, READY_SECONDS)
+        except NotReadyError as error:
+            msg = f"{error}; its log ends with:\n{backend.log(process.name)}"
+            raise NotReadyError(msg) from error
     return started
 
 

@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status."""
     options = parser().parse_args(arguments)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160
     try:
         return _run(options, Settings(), console)
     except (ControlPlaneError, ValidationError) as error:

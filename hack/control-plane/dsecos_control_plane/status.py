@@ -21,7 +21,7 @@ def show(settings: Settings, console: Console) -> bool:
         return False
     states = {state.name: state for state in lifecycle.choose_backend(settings).states()}
     table = Table("process", "state", "pid", "memory", "listens on", "", box=None, header_style="bold")
-    for column in table.columns:
+    for column in table.columns[:4]:
         column.no_wrap = True
     healthy = bool(states)
     for process in expected(settings):

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from dsecos_control_plane.backend import State, privileged_argv
+from dsecos_control_plane.backend import LOG_LINES, State, privileged_argv
 from dsecos_control_plane.command import run
 from dsecos_control_plane.errors import NotReadyError
 from dsecos_control_plane.files import folder, write
@@ -143,6 +143,12 @@ class Supervisord:
             State(info["name"], info["statename"] == "RUNNING", info["pid"], _since(info))
             for info in self._rpc().getAllProcessInfo()
         ]
+
+    def log(self, name: str) -> str:
+        """Return the last lines of a process's file in `DSECOS_HOME/log`."""
+        path = self._settings.logs / f"{name}.log"
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        return "\n".join(lines[-LOG_LINES:])
 
     def close(self) -> None:
         """End supervisord with all that it still runs."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsecos_control_plane.backend import State, privileged_argv
+from dsecos_control_plane.backend import LOG_LINES, State, privileged_argv
 from dsecos_control_plane.command import run
 from dsecos_control_plane.files import write
 from dsecos_control_plane.processes import PATH, Process
@@ -136,6 +136,11 @@ class Systemd:
             running = values["ActiveState"] == "active"
             found.append(State(name, running, int(values["MainPID"]), detail))
         return found
+
+    def log(self, name: str) -> str:
+        """Return the last lines of a unit in the journal."""
+        unit = unit_name(self._settings, name)
+        return run(["journalctl", "--unit", unit, f"--lines={LOG_LINES}", "--output=cat", "--no-pager"])
 
     def close(self) -> None:
         """Stop and delete every unit of this instance."""
