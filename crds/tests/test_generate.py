@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from dsecos_api import KINDS, KubeObject
-from dsecos_api.generate import CHECKOUT, definition, main
+from dsecos_api.generate import HEADER, definition, main
 from dsecos_api.structural import Schema
 
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -24,7 +24,7 @@ def test_check_shows_what_differs_and_writes_nothing(
     main(["--root", str(tmp_path)])
     stacks = tmp_path / "crds/yaml/dsecos.io_stacks.yaml"
     stacks.write_text(stacks.read_text().replace("singular: stack", "singular: heap"))
-    (tmp_path / "crds/yaml/dsecos.io_ghosts.yaml").write_text("kind: Ghost\n")
+    (tmp_path / "crds/yaml/dsecos.io_ghosts.yaml").write_text(f"{HEADER}kind: Ghost\n")
     (tmp_path / "docs/api/node.md").unlink()
 
     assert main(["--root", str(tmp_path), "--check"]) == 1
@@ -36,17 +36,16 @@ def test_check_shows_what_differs_and_writes_nothing(
     assert "singular: heap" in stacks.read_text()
 
 
-def test_writing_repairs_everything(tmp_path: Path) -> None:
+def test_writing_repairs_everything_and_leaves_files_of_people_alone(tmp_path: Path) -> None:
     main(["--root", str(tmp_path)])
-    (tmp_path / "crds/yaml/dsecos.io_ghosts.yaml").write_text("kind: Ghost\n")
+    ours = tmp_path / "crds/yaml/dsecos.io_ghosts.yaml"
+    theirs = tmp_path / "crds/yaml/kustomization.yaml"
+    ours.write_text(f"{HEADER}kind: Ghost\n")
+    theirs.write_text("resources: []\n")
     main(["--root", str(tmp_path)])
     assert main(["--root", str(tmp_path), "--check"]) == 0
-
-
-def test_yaml_and_pages_lie_in_the_checkout() -> None:
-    assert {path.name for path in (CHECKOUT / "crds/yaml").iterdir()} == {
-        f"dsecos.io_{kind.info.plural}.yaml" for kind in KINDS
-    }
+    assert not ours.exists()
+    assert theirs.read_text() == "resources: []\n"
 
 
 @EVERY_KIND
