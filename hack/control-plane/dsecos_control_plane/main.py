@@ -1,7 +1,6 @@
 """The command behind `make up`, `make down`, `make status` and `make clean`."""
 
 import argparse
-import sys
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -64,7 +63,3 @@ def _run(options: argparse.Namespace, settings: Settings, console: Console) -> i
         else:
             down.clean(present(settings), steps)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,11 +9,13 @@ from dsecos_control_plane.settings import Settings
 
 
 def sysctls(settings: Settings, root: Path = Path("/proc/sys")) -> list[str]:
-    """Set back the kernel parameters in `run/sysctl.json` (name -> former value) and forget them."""
+    """Set back the kernel parameters in `run/sysctl.json` (path below /proc/sys -> former value) and forget
+    them.
+    """
     record = settings.run / "sysctl.json"
     former = _read(record)
     for name, value in former.items():
-        path = root / name.replace(".", "/")
+        path = root / name
         # A parameter of a link is gone with the link.
         if path.exists():
             path.write_text(f"{value}\n")

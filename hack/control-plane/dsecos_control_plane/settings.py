@@ -19,10 +19,13 @@ there.
 """
 
 
+PREFIX = "DSECOS_"
+
+
 class Settings(BaseSettings):
     """Settings of one instance; each field is read from `DSECOS_<FIELD>`."""
 
-    model_config = SettingsConfigDict(env_prefix="DSECOS_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     home: Path = Path("/var/lib/dsecos")
     """State of this instance: keys, etcd's data, logs, guests, images."""
@@ -124,5 +127,10 @@ class Settings(BaseSettings):
         return self.external_kubeconfig or self.admin_kubeconfig
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that make another process see these very settings."""
-        return {f"DSECOS_{name.upper()}": str(value) for name, value in self.model_dump().items()}
+        """Return the variables that make another process see these very settings.
+
+        What else is set for DsecOS in our own environment is passed on: operator and agent have settings of
+        theirs.
+        """
+        theirs = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+        return theirs | {f"{PREFIX}{name.upper()}": str(value) for name, value in self.model_dump().items()}

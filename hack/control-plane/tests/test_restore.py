@@ -23,7 +23,7 @@ def test_kernel_parameters_get_their_former_value(settings: Settings, tmp_path: 
     parameter.parent.mkdir(parents=True)
     parameter.write_text("1\n")
     record = settings.run / "sysctl.json"
-    record.write_text(json.dumps({"net.ipv4.ip_forward": "0", "net.ipv4.conf.gone.rp_filter": "1"}))
+    record.write_text(json.dumps({"net/ipv4/ip_forward": "0", "net/ipv4/conf/gone/rp_filter": "1"}))
     restore.sysctls(settings, tmp_path)
     assert parameter.read_text() == "0\n"
     assert not record.exists()
