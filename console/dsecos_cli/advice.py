@@ -65,9 +65,21 @@ ADVICE: Mapping[Reason, Advice] = {
         "the catalog entry itself is wrong",
         "Correct the entry in the catalog; the message names file and line.",
     ),
+    Reason.TEMPLATE_FORBIDDEN: Advice(
+        "the catalog entry does what its sandbox forbids",
+        "Correct the entry; the message names file and line.",
+    ),
+    Reason.RENDER_LIMIT_EXCEEDED: Advice(
+        "rendering took too long or its result is too large",
+        "Make the template, its values or the document smaller.",
+    ),
+    Reason.COMPOSE_LOADER_MISSING: Advice(
+        "the operator has no Docker Compose to load documents with",
+        "`make up` on the control plane's machine.",
+    ),
     Reason.UNDEFINED_VARIABLE: Advice(
-        "the template uses a variable that has neither value nor default",
-        "Set it: `spec.template.values`, or `--set NAME=VALUE`.",
+        "a template's variable has neither value nor default, or a document's ${name} is no secret value",
+        "Set it in `spec.template.values` or `secretValues`; write `$$` for a dollar sign.",
     ),
     Reason.VALUES_INVALID: Advice(
         "a value does not fit the entry's values.schema.json", "Correct the value that the message names."
@@ -139,6 +151,14 @@ ADVICE: Mapping[Reason, Advice] = {
     Reason.IMAGE_NOT_FOUND: Advice(
         "an image is neither on the node nor in a registry that the guest reaches",
         "Correct the image's name; use one of the catalog's, or let the zone's egress reach the registry.",
+    ),
+    Reason.REGISTRY_UNREACHABLE: Advice(
+        "the guest does not reach the registry that an image comes from; it is tried again",
+        "Let the zone's egress reach it (docs/expose.md), or use an image that the node holds.",
+    ),
+    Reason.OUT_OF_MEMORY: Advice(
+        "the kernel killed a process at the guest's memory limit",
+        "Raise `spec.resources.memory`; nothing restarts.",
     ),
     Reason.COMPOSE_FAILED: Advice(
         "`docker compose up` failed in the guest",

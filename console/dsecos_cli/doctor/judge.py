@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from dsecos_cli.advice import advice_for
 from dsecos_cli.doctor.model import Check, ClusterFacts, Level, MachineFacts
@@ -13,8 +13,9 @@ GIB = 2**30
 OLDEST_KERNEL = (5, 15)
 """btrfs takes id-mapped mounts since 5.15 (kernel newbies, Linux 5.15); ext4 since 5.12."""
 
-TOOLS = {
-    "lxc-start": ("lxc", (4, 0)),
+TOOLS: Mapping[str, tuple[str, tuple[int, int]]] = {
+    "lxc-start": ("lxc", (5, 0)),
+    "newuidmap": ("uidmap", (0, 0)),
     "nft": ("nftables", (1, 0)),
     "ip": ("iproute2", (5, 0)),
     "mkfs.btrfs": ("btrfs-progs", (5, 0)),
@@ -23,13 +24,13 @@ TOOLS = {
     "docker-registry": ("docker-registry", (2, 8)),
     "zstd": ("zstd", (1, 4)),
 }
-"""Tool -> (Debian package, oldest version that is known to do)."""
+"""Tool -> (Debian package, oldest version that does). LXC maps ids on mounts since 5.0."""
 
 BUILD_TOOLS = {"mmdebstrap": "mmdebstrap", "buildah": "buildah"}
 """Tool -> Debian package; needed only where the guest template and the images are built."""
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
-CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
+CONTROLLERS = ("cpu", "memory", "pids")
 
 
 def judge_machine(facts: MachineFacts, settings: Settings) -> list[Check]:

@@ -25,7 +25,8 @@ PROBES: Mapping[str, tuple[str, ...]] = {
     "veth": ("ip", "link", "add", "probe0", "type", "veth", "peer", "name", "probe1"),
     "nf_tables": ("nft", "add", "table", "inet", "probe"),
 }
-VERSION_FLAGS: Mapping[str, str] = {"ip": "-V", "docker-registry": "--version"}
+VERSION_FLAGS: Mapping[str, str] = {"ip": "-V", "newuidmap": ""}
+"""Where it is not --version; empty: the tool tells none."""
 TIMEOUT = 10.0
 """Seconds that one tool may take."""
 
@@ -154,7 +155,8 @@ def _probe(command: tuple[str, ...]) -> bool:
 def _version(tool: str) -> str | None:
     if shutil.which(tool) is None:
         return None
-    text = _run(tool, VERSION_FLAGS.get(tool, "--version")) or ""
+    flag = VERSION_FLAGS.get(tool, "--version")
+    text = (_run(tool, flag) if flag else None) or ""
     return " ".join(text.split("\n", maxsplit=1)[0].split())[:60]
 
 
