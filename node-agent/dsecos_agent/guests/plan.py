@@ -2,8 +2,8 @@
 
 The rules:
 - What carries another owner's UID is not touched, and nothing is done for a guest that would need it.
-- Nothing restarts a running guest but a change that only a restart brings about (`booted_digest`), or the loss
-  of its network port. Ports are the firewall's, limits and quotas are changed live, a document is brought up.
+- Nothing restarts a running guest but a change that only a restart brings about (`booted_digest`), or a lost
+  network port. Ports are the firewall's, limits and quotas are changed live, a document is brought up.
 - A guest is started only when its volumes, its bridge and its rules are there.
 - Data is destroyed only where a deletionPolicy says Delete, and only after the guest was asked to stop.
 - The finalizer goes last, when a look shows that nothing is left to remove.
