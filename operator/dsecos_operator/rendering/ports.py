@@ -31,7 +31,7 @@ class Published:
 
 
 def published(document: Mapping[str, Any]) -> list[Published]:
-    """Every published port. Raises Refused (PortConflict) where the same is published twice."""
+    """Every published port. Raises Refused (ComposeInvalid) where the same is published twice."""
     found: list[Published] = []
     for name, service in document.get("services", {}).items():
         for port in service.get("ports") or ():
@@ -45,7 +45,7 @@ def published(document: Mapping[str, Any]) -> list[Published]:
             other = next((known for known in found if known.meets(new)), None)
             if other is not None:
                 raise Refused(
-                    Reason.PORT_CONFLICT,
+                    Reason.COMPOSE_INVALID,
                     f"services.{name}.ports publishes {text}/{new.protocol}, and so does"
                     f" services.{other.service}.ports; each port of the guest can be published once",
                 )

@@ -118,8 +118,8 @@ BAD = {
     "a field that compose does not know": (WEB + "    imagee: x\n", Reason.COMPOSE_INVALID, "imagee"),
     "a wrong type": (WEB + "    ports: 5\n", Reason.COMPOSE_INVALID, "services.web.ports"),
     "a dependency that is missing": (WEB + "    depends_on: [db]\n", Reason.COMPOSE_INVALID, "db"),
-    "a port twice": (WEB + "    ports: ['80:80', '80:81']\n", Reason.PORT_CONFLICT, "80/tcp"),
-    "a port range twice": (WEB + "    ports: ['80-85:80-85', '82:9']\n", Reason.PORT_CONFLICT, "82/tcp"),
+    "a port twice": (WEB + "    ports: ['80:80', '80:81']\n", Reason.COMPOSE_INVALID, "80/tcp"),
+    "a port range twice": (WEB + "    ports: ['80-85:80-85', '82:9']\n", Reason.COMPOSE_INVALID, "82/tcp"),
     "include": ("include: [/etc/passwd]\n" + WEB, Reason.COMPOSE_FORBIDDEN, "include"),
     "extends from a file": (
         WEB + "    extends: {file: /x, service: a}\n",

@@ -1,0 +1,1 @@
+"""Whether new deployments may be made."""

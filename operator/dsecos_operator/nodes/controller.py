@@ -1,0 +1,168 @@
+"""Node: registers servers, watches their agents' heartbeat, and takes them out when nothing is on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from dsecos_api import Condition, Guest, Node, Reason, Type, ZoneAttachment
+from dsecos_api.names import AGENT_LEASE, LABEL_NODE, OPERATOR_FINALIZER, node_namespace
+from dsecos_runtime import (
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
+    GUEST,
+    LEASE,
+    NAMESPACE,
+    NODE,
+    ROLE_BINDING,
+    SERVICE_ACCOUNT,
+    ZONE_ATTACHMENT,
+    Controller,
+    Input,
+    Key,
+    NotFound,
+    Object,
+    Requeue,
+    Runtime,
+    act_all,
+)
+
+from dsecos_operator.kinds import SECRET_STAMP, Stamp, node_of
+from dsecos_operator.nodes import heartbeat, status
+from dsecos_operator.nodes.plan import Action, AddFinalizer, Apply, Observed, Remove, RemoveFinalizer, plan
+
+LOOK_AGAIN = 10.0
+"""Seconds between two looks at a node whose agent is not there, or whose namespace is going away."""
+MANAGED = f"{LABEL_NODE}"
+"""Selector of what nodes are registered with."""
+
+
+class NodeController(Controller):
+    """Makes what an agent needs in the API, and says whether it is alive."""
+
+    name = "node"
+    outputs = (NAMESPACE, SERVICE_ACCOUNT, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, SECRET_STAMP)
+
+    def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._runtime = runtime
+        self._clock = clock
+        self._seen: dict[Key, heartbeat.Seen] = {}
+        self.inputs = (
+            Input(NODE, changed=_worth_a_look),
+            Input(LEASE, keys=_node_of_lease, changed=_is_new, fields=f"metadata.name={AGENT_LEASE}"),
+            Input(GUEST, keys=_node_of_object, changed=_is_new),
+            Input(ZONE_ATTACHMENT, keys=_node_of_object, changed=_is_new),
+            *(
+                Input(resource, keys=_node_of_label, labels=MANAGED, changed=_essence_changed)
+                for resource in (NAMESPACE, SERVICE_ACCOUNT, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING)
+            ),
+            Input(SECRET_STAMP, keys=_node_of_stamp, changed=lambda old, _: old is None),
+        )
+
+    async def reconcile(self, key: Key) -> Requeue | None:
+        """Register or remove the node, and judge its heartbeat."""
+        observed = self._observe(key)
+        if observed is None:
+            self._seen.pop(key, None)
+            return None
+        actions = plan(observed)
+        if not observed.node.spec.paused or observed.node.deleting:
+            await act_all(actions, lambda action: self._act(observed.node, action))
+        node = self._runtime.cache.get(NODE, key)
+        if node is None or (node.deleting and OPERATOR_FINALIZER not in node.metadata.finalizers):
+            return None
+        lease = self._runtime.cache.get(LEASE, Key(node_namespace(node.name), AGENT_LEASE))
+        left = self._patience_left(key, lease)
+        namespace = node_namespace(node.name)
+        new = status.status(node, namespace, lost=left <= 0, in_use=list(observed.in_use))
+        self._tell(node, new.conditions)
+        await self._runtime.status.write(NODE, node, new)
+        return Requeue(LOOK_AGAIN if left <= 0 or node.deleting else left + 0.5)
+
+    def _observe(self, key: Key) -> Observed | None:
+        cache = self._runtime.cache
+        node = cache.get(NODE, key)
+        if node is None:
+            return None
+        namespace = node_namespace(node.name)
+        there: dict[tuple[str, Key], Object | Stamp] = {}
+        for resource in (NAMESPACE, SERVICE_ACCOUNT, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING):
+            for found in cache.list(resource, label=(LABEL_NODE, node.name)):
+                there[resource.kind, Key.of(found)] = found
+        for stamp in cache.list(SECRET_STAMP, label=(LABEL_NODE, node.name)):
+            there[SECRET_STAMP.kind, Key.of(stamp)] = stamp
+        guests = tuple(
+            f"{each.spec.stack_ref.namespace}/{each.spec.stack_ref.name}"
+            for each in cache.list(GUEST, namespace)
+        )
+        attachments = tuple(each.name for each in cache.list(ZONE_ATTACHMENT, namespace))
+        return Observed(node, there, in_use=guests, attachments=attachments)
+
+    async def _act(self, node: Node, action: Action) -> None:
+        cluster = self._runtime.cluster
+        match action:
+            case AddFinalizer():
+                await cluster.add_finalizer(NODE, node, OPERATOR_FINALIZER)
+            case RemoveFinalizer():
+                await cluster.remove_finalizer(NODE, node, OPERATOR_FINALIZER)
+            case Apply(_, resource, wanted):
+                await cluster.apply(resource, wanted)
+            case Remove(_, resource, key):
+                try:
+                    await cluster.delete(resource, key.name, key.namespace)
+                except NotFound:
+                    return
+
+    def _patience_left(self, key: Key, lease: Object | None) -> float:
+        now = self._clock()
+        seen = self._seen[key] = heartbeat.see(self._seen.get(key), lease, now)
+        return seen.at + heartbeat.patience(lease) - now
+
+    def _tell(self, node: Node, conditions: list[Condition]) -> None:
+        old = status.of(node, Type.READY)
+        lost = next((each for each in conditions if each.reason == Reason.AGENT_LOST), None)
+        if lost is not None and (old is None or old.reason != Reason.AGENT_LOST):
+            self._runtime.events.warning(NODE, node, lost.reason, lost.message)
+        if status.of(node, Type.NODE_REGISTERED) is None and conditions:
+            self._runtime.events.normal(NODE, node, Reason.REGISTERED, conditions[0].message)
+
+
+def _worth_a_look(old: Node | None, new: Node) -> bool:
+    return old is None or _judged(old) != _judged(new)
+
+
+def _judged(node: Node) -> tuple[object, ...]:
+    ready = status.of(node, Type.READY)
+    metadata = node.metadata
+    return metadata.generation, metadata.finalizers, node.deleting, ready and ready.reason
+
+
+def _node_of_lease(lease: Object) -> Iterable[Key]:
+    node = node_of(Key.of(lease).namespace)
+    return (Key("", node),) if node else ()
+
+
+def _node_of_object(obj: Guest | ZoneAttachment) -> Iterable[Key]:
+    node = node_of(obj.namespace)
+    return (Key("", node),) if node else ()
+
+
+def _is_new(old: object | None, _: object) -> bool:
+    """Of a Lease as well: renewals are expected, and who waits for one looks every few seconds."""
+    return old is None
+
+
+def _node_of_label(obj: Object) -> Iterable[Key]:
+    return (Key("", obj["metadata"]["labels"][LABEL_NODE]),)
+
+
+def _node_of_stamp(stamp: Stamp) -> Iterable[Key]:
+    node = stamp.metadata.labels.get(LABEL_NODE)
+    return (Key("", node),) if node else ()
+
+
+def _essence_changed(old: Object | None, new: Object) -> bool:
+    return old is None or any(
+        old.get(part) != new.get(part) for part in ("rules", "roleRef", "subjects", "status")
+    )

@@ -1,0 +1,1 @@
+"""Kinds whose controller comes later: they say so."""

@@ -1,0 +1,81 @@
+"""What can be set of the operator, by the environment (prefix DSECOS_)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dsecos_operator.rendering import Confinement
+from dsecos_operator.scheduling.model import PortKey, Rules
+
+
+class OperatorSettings(BaseSettings):
+    """Each field is read from `DSECOS_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="DSECOS_", frozen=True, extra="ignore")
+
+    home: Path = Path("/var/lib/dsecos")
+    """State of this instance; programs lie in its bin/."""
+
+    catalog: Path | None = None
+    """Folder of the stack templates. Unset: `catalog` in home."""
+
+    compose_binary: Path | None = None
+    """Docker Compose's program. Unset: `bin/docker-compose` in home."""
+
+    renderer_confinement: Confinement = Confinement.BUBBLEWRAP
+    """How the process that reads compose documents and templates is confined: bubblewrap, or none."""
+
+    operator_metrics_port: int = Field(default=9465, ge=0, le=65535)
+    """TCP port of the metrics on loopback; 0: none."""
+
+    agent_metrics_port: int = Field(default=9466, ge=0, le=65535)
+    """TCP port of the agents' metrics: no guest gets it."""
+
+    api_port: int = Field(default=6443, ge=1, le=65535)
+    """TCP port of an embedded API server: no guest gets it."""
+
+    etcd_port: int = Field(default=2379, ge=1, le=65535)
+    """TCP port of an embedded etcd, and the next one: no guest gets them."""
+
+    registry_port: int = Field(default=5000, ge=1, le=65535)
+    """TCP port of the registry, and the next one: no guest gets them."""
+
+    controller_manager_port: int = Field(default=10257, ge=1, le=65535)
+    """TCP port of an embedded controller manager: no guest gets it."""
+
+    guest_id_base: int = Field(default=1_000_000, ge=65_536)
+    """First host id of the guests' id maps; each guest gets 65,536."""
+
+    cpu_overcommit: float = Field(default=4.0, ge=1.0, le=100.0)
+    """Sum of the guests' CPU limits on a node, as a multiple of its allocatable cores. Memory is never
+    overcommitted.
+    """
+
+    @property
+    def catalog_folder(self) -> Path:
+        """Where the stack templates are."""
+        return self.catalog or self.home / "catalog"
+
+    @property
+    def compose_program(self) -> Path:
+        """Where Docker Compose is."""
+        return self.compose_binary or self.home / "bin" / "docker-compose"
+
+    def rules(self) -> Rules:
+        """What the scheduler goes by. Port 22 is how an administrator gets in."""
+        own = (
+            22,
+            self.api_port,
+            self.etcd_port,
+            self.etcd_port + 1,
+            self.registry_port,
+            self.registry_port + 1,
+            self.controller_manager_port,
+            self.operator_metrics_port,
+            self.agent_metrics_port,
+        )
+        reserved: frozenset[PortKey] = frozenset(("TCP", port) for port in own)
+        return Rules(cpu_overcommit=self.cpu_overcommit, reserved_ports=reserved)

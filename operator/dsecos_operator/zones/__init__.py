@@ -1,0 +1,1 @@
+"""NetworkZone: judged, and attached to each node that has guests of it."""
