@@ -1,0 +1,31 @@
+"""Everything here happens in network namespaces of the tests' own."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from dsecos_agent.firewall.nft import NftFirewall
+
+from ..links.netns import own_network  # noqa: TID252 - tests have no package to name
+from .world import World
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    with own_network():
+        yield
+
+
+@pytest.fixture
+async def firewall(network: None, tmp_path: Path) -> AsyncIterator[NftFirewall]:
+    firewall = NftFirewall("dtfw", "dt", tmp_path / "run")
+    yield firewall
+    await firewall.close()
+
+
+@pytest.fixture
+async def world(firewall: NftFirewall, tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path / "run")
+    await world.start()
+    yield world
+    await world.close()
