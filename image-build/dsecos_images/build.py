@@ -80,7 +80,10 @@ def build(cache: Cache, output: Path, *, refresh: bool = False) -> bundle.Manife
         manifest = bundle.read(entry)
         compose = cache.entry("guest", wanted.guest_key) / "docker-compose"
         fresh = bundle.publish(entry, manifest, compose, output)
-    say(f"  {manifest.name} {manifest.digest[:19]} {'is now' if fresh else 'is'} in {output}")
+    state = "is now" if fresh else "is"
+    say(
+        f"  {manifest.name} {manifest.digest[:19]}, packages of {manifest.created:%Y-%m-%d}, {state} in {output}"
+    )
     return manifest
 
 

@@ -79,10 +79,8 @@ def inspected(registry: Registry, repository: str, tmp_path: Path) -> str:
     """The digest that the registry tells for an image."""
     (tmp_path / "ca.crt").write_bytes(registry.ca.read_bytes())
     host = registry.url.removeprefix("https://")
-    credentials = ["--cert-dir", tmp_path, "--creds", f"writer:{PASSWORD}"]
-    told: str = json.loads(run(["skopeo", "inspect", *credentials, f"docker://{host}/{repository}"]))[
-        "Digest"
-    ]
+    command: list[str | Path] = ["skopeo", "inspect", "--cert-dir", tmp_path, "--creds", f"writer:{PASSWORD}"]
+    told: str = json.loads(run([*command, f"docker://{host}/{repository}"]))["Digest"]
     return told
 
 
