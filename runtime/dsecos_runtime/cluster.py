@@ -30,6 +30,9 @@ MERGE = "application/merge-patch+json"
 PAGE = 250
 """Objects in one page of a list: bounds the memory of a list of large objects."""
 
+TRIES = 4
+"""Attempts to write with a version that others keep changing."""
+
 SERVER_SET = frozenset(
     {"uid", "generation", "resourceVersion", "creationTimestamp", "deletionTimestamp", "managedFields"}
 )
@@ -169,22 +172,26 @@ class Cluster:
     ) -> T:
         """Server-side apply to the status subresource. Prefer StatusWriter, which skips what changes nothing.
 
-        With an object as target its uid is a precondition: Conflict if another one bears the name now.
+        With an object as target nobody else is written to: Conflict if another one bears the name now.
         NotFound if it is gone.
         """
-        metadata: Object
         if isinstance(target, Key):
-            metadata = {"name": target.name, "namespace": target.namespace}
-        else:
-            found = resource.encode(target)["metadata"]
-            metadata = {name: found.get(name) for name in ("name", "namespace", "uid")}
-        raw = {
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": {name: value for name, value in metadata.items() if value},
-            "status": dump(status),
-        }
-        return await self._write("apply", resource, raw, field_manager, subresource="status", force=True)
+            named = {"name": target.name, "namespace": target.namespace}
+            return await self._apply_status(resource, named, status, field_manager)
+        # The API server ignores the uid in an apply to a status, so the version has to stand for it.
+        metadata = resource.encode(target)["metadata"]
+        named = {name: metadata.get(name) for name in ("name", "namespace", "resourceVersion")}
+        for _ in range(TRIES - 1):
+            try:
+                return await self._apply_status(resource, named, status, field_manager)
+            except Conflict:
+                fresh = await self._call(
+                    "get", resource, resource.path(named["namespace"] or "", named["name"])
+                )
+                if fresh["metadata"]["uid"] != metadata.get("uid"):
+                    raise
+                named["resourceVersion"] = fresh["metadata"]["resourceVersion"]
+        return await self._apply_status(resource, named, status, field_manager)
 
     async def patch(self, resource: Resource[T], key: Key, merge: Object, *, field_manager: str = "") -> T:
         """JSON merge patch (RFC 7386). Raises NotFound; Conflict if its resourceVersion is outdated."""
@@ -291,27 +298,38 @@ class Cluster:
         )
         return self._seen(resource, answer)
 
+    async def _apply_status(
+        self, resource: Resource[T], named: Object, status: BaseModel | Object, field_manager: str
+    ) -> T:
+        raw = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {name: value for name, value in named.items() if value},
+            "status": dump(status),
+        }
+        return await self._write("apply", resource, raw, field_manager, subresource="status", force=True)
+
     async def _finalizers(self, resource: Resource[T], raw: Object, finalizer: str, *, wanted: bool) -> T:
-        uid = raw["metadata"].get("uid")
-        key = Key.of(raw)
-        for last in (False, False, False, True):
-            metadata = raw["metadata"]
-            present = metadata.get("finalizers") or []
-            if (finalizer in present) == wanted:
-                return resource.decode(raw)
-            changed = [*present, finalizer] if wanted else [name for name in present if name != finalizer]
-            merge = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": changed}}
+        uid, key = raw["metadata"].get("uid"), Key.of(raw)
+        for _ in range(TRIES - 1):
             try:
-                return await self.patch(resource, key, merge)
+                return await self._finalizer(resource, raw, finalizer, wanted)
             except Conflict:
-                if last:
-                    raise
                 raw = await self._call("get", resource, resource.path(key.namespace, key.name))
                 if raw["metadata"]["uid"] != uid:
                     raise NotFound(
                         f"{resource} {key}: another object bears its name now", status=404
                     ) from None
-        raise AssertionError("the last turn returns or raises")
+        return await self._finalizer(resource, raw, finalizer, wanted)
+
+    async def _finalizer(self, resource: Resource[T], raw: Object, finalizer: str, wanted: bool) -> T:
+        metadata = raw["metadata"]
+        present = metadata.get("finalizers") or []
+        if (finalizer in present) == wanted:
+            return resource.decode(raw)
+        changed = [*present, finalizer] if wanted else [name for name in present if name != finalizer]
+        merge = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": changed}}
+        return await self.patch(resource, Key.of(raw), merge)
 
     def _seen(self, resource: Resource[T], raw: Object) -> T:
         metadata = raw["metadata"]

@@ -92,7 +92,15 @@ class Credentials:
                 found = KubeConfig.from_service_account(SERVICE_ACCOUNT).get()
             else:
                 found = KubeConfig.from_file(self.kubeconfig).get()
-        except (ConfigError, ValidationError, KeyError, TypeError, OSError, yaml.YAMLError) as error:
+        except (
+            ConfigError,
+            ValidationError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OSError,
+            yaml.YAMLError,
+        ) as error:
             raise CredentialsError(f"{self}: cannot be used: {error!r}") from error
         assert found is not None  # noqa: S101 - get() raises without a context
         return found

@@ -54,10 +54,14 @@ class Runtime:
         self.epoch = 0
         """Fencing: leaseTransitions of the Lease held; 0 without one."""
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
         """Run something beside the controllers. If it raises, the process ends with code 1; it may return."""
-        self.tasks.add(asyncio.create_task(coroutine, name=name))
+        task = asyncio.create_task(coroutine, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self.ended.put_nowait)
+        return task
 
     async def wait_for_api(self) -> None:
         """Return when the API server answers."""
@@ -161,11 +165,8 @@ class Process:
         if settings.lease:
             await self._lead(settings.lease)
         for controller in controllers:
-            task = asyncio.create_task(
-                controller.run(runtime.cache, grace=settings.stop_grace), name=controller.name
-            )
-            self._acting.add(task)
-            runtime.tasks.add(task)
+            running = controller.run(runtime.cache, grace=settings.stop_grace)
+            self._acting.add(runtime.spawn(running, name=controller.name))
         logs.get_logger().info("controllers run", controllers=[each.name for each in controllers])
 
     def _track(self, controllers: Iterable[Controller]) -> None:
@@ -195,17 +196,16 @@ class Process:
         """Until something ends: a stop returns, an error is raised, anything that may end is waited past."""
         runtime = self.runtime
         while not self._stop.is_set():
-            done, _ = await asyncio.wait(runtime.tasks, return_when=asyncio.FIRST_COMPLETED)
-            runtime.tasks -= done
-            for task in done:
-                if task.cancelled():
-                    raise RuntimeFailure(f"{task.get_name()} was cancelled")
-                error = task.exception()
-                if error is not None:
-                    logs.get_logger().error("task died", task=task.get_name(), error=repr(error))
-                    raise error
-                if task in self._acting:
-                    raise RuntimeFailure(f"controller {task.get_name()} has ended")
+            task = await runtime.ended.get()
+            runtime.tasks.discard(task)
+            if task.cancelled():
+                raise RuntimeFailure(f"{task.get_name()} was cancelled")
+            error = task.exception()
+            if error is not None:
+                logs.get_logger().error("task died", task=task.get_name(), error=repr(error))
+                raise error
+            if task in self._acting:
+                raise RuntimeFailure(f"controller {task.get_name()} has ended")
 
     async def _end(self) -> None:
         logs.get_logger().info("stopping")
