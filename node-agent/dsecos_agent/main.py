@@ -38,6 +38,7 @@ from dsecos_agent.host import Host
 from dsecos_agent.node.boot import Boot
 from dsecos_agent.node.controller import NodeController
 from dsecos_agent.node.inventory import Inventory
+from dsecos_agent.node.sweep import Sweep
 from dsecos_agent.nodefirewall.controller import FirewallController
 from dsecos_agent.nodefirewall.enforcer import Enforcer
 from dsecos_agent.nodefirewall.wishes import CacheWishes
@@ -168,6 +169,16 @@ class Agent:
             engine=host.engine,
             inventory=self.inventory,
             firewall=self.enforcer,
+            sweep=Sweep(
+                cluster=runtime.cluster,
+                engine=host.engine,
+                links=host.links,
+                view=self.view,
+                pools=self.inventory.pools,
+                records=self.records,
+                namespace=settings.namespace,
+                prefix=settings.link_prefix,
+            ),
             templates_changed=guests.wake_all,
         )
         heartbeat = Heartbeat(runtime.cluster, settings.namespace, AGENT_LEASE, identity=settings.node_name)

@@ -99,11 +99,11 @@ class Prepare(Action):
 
 @dataclass(frozen=True, slots=True)
 class AttachLink(Action):
-    """Put the guest's veth back on its zone's bridge."""
+    """Make the guest's veth an isolated port of its zone's bridge."""
 
     name: ClassVar = "guest-attach"
     step: ClassVar = Type.NETWORK_READY
-    stage: ClassVar = 1
+    stage: ClassVar = 6
     port: str
     bridge: str
 

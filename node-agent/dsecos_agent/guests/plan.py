@@ -20,7 +20,7 @@ from dsecos_agent.guests.record import Fate, Removal
 from dsecos_agent.guests.services import judge
 from dsecos_agent.guests.state import Observed
 from dsecos_agent.storage.protocol import Dataset
-from dsecos_agent.zones.plan import attached, right
+from dsecos_agent.zones.plan import attached, foreign, right
 
 FATES = {DeletionPolicy.RETAIN: Fate.RETAINED, DeletionPolicy.ORPHAN: Fate.ORPHANED}
 
@@ -42,7 +42,8 @@ def plan(wanted: Wanted, seen: Observed) -> list[Action]:
         *_process(wanted, seen),
         *_dropped(wanted, seen),
     ]
-    return sorted(actions, key=lambda action: action.stage)
+    once = [action for position, action in enumerate(actions) if action not in actions[:position]]
+    return sorted(once, key=lambda action: action.stage)
 
 
 def blocks(wanted: Wanted, seen: Observed) -> list[Block]:
@@ -125,11 +126,7 @@ def _foreign(wanted: Wanted, seen: Observed) -> list[Block]:
         dataset = seen.volumes.get((volume.pool, volume.ref))
         if dataset is not None and dataset.owner_uid not in (None, wanted.owner_uid):
             found.append((Type.VOLUMES_READY, f"volume {volume.ref}"))
-    if (
-        seen.bridge is not None
-        and wanted.bridge is not None
-        and seen.bridge.owner_uid != wanted.bridge.owner_uid
-    ):
+    if wanted.bridge is not None and seen.bridge is not None and foreign(wanted.bridge, seen.bridge):
         found.append((Type.NETWORK_READY, f"bridge {seen.bridge.name}"))
     return [
         Block(step, Reason.NOT_OURS, f"{what} belongs to somebody else: left as it is")
@@ -160,12 +157,13 @@ def _network(wanted: Wanted, seen: Observed) -> list[Action]:
         return []
     actions: list[Action] = []
     bridge = seen.bridge
-    if not right(wanted.bridge, bridge) and (bridge is None or bridge.owner_uid == wanted.bridge.owner_uid):
+    if bridge is None or not (right(wanted.bridge, bridge) or foreign(wanted.bridge, bridge)):
         actions.append(do.EnsureBridge(wanted.bridge))
     if not seen.rules_in_force and seen.conflict is None:
         actions.append(do.ApplyFirewall())
     port = seen.port
-    if seen.alive and port is not None and not attached(port, wanted.bridge.name):
+    stays = seen.alive and wanted.run is not RunPolicy.STOPPED
+    if stays and port is not None and not attached(port, wanted.bridge.name):
         actions.append(do.AttachLink(port.name, wanted.bridge.name))
     return actions
 
@@ -187,6 +185,8 @@ def _process(wanted: Wanted, seen: Observed) -> list[Action]:
             actions.append(do.Stop())
         if restart or not seen.alive:
             actions.append(do.Start())
+            # The engine makes the port; what keeps it from its neighbours is set once it is there.
+            actions += [do.AttachLink(wanted.port, wanted.bridge.name)] if wanted.bridge else []
         if restart or not seen.alive or bring_up_due(wanted, seen):
             actions.append(do.BringUp(wanted.compose_digest))
     elif wanted.run is RunPolicy.STOPPED and seen.alive:

@@ -11,6 +11,7 @@ from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.node import facts
 from dsecos_agent.node.inventory import Inventory
 from dsecos_agent.node.report import Facts, status
+from dsecos_agent.node.sweep import Sweep
 from dsecos_agent.nodefirewall.enforcer import Enforcer
 from dsecos_agent.settings import AgentSettings
 
@@ -42,6 +43,7 @@ class NodeController(Controller):
         engine: Engine,
         inventory: Inventory,
         firewall: Enforcer,
+        sweep: Sweep,
         templates_changed: Callable[[], None],
     ) -> None:
         """`templates_changed` is called when a guest template was imported or a pool was opened."""
@@ -51,6 +53,7 @@ class NodeController(Controller):
         self._engine = engine
         self._inventory = inventory
         self._firewall = firewall
+        self._sweep = sweep
         self._templates_changed = templates_changed
         name = settings.node_name
         self._key = Key("", name)
@@ -79,6 +82,9 @@ class NodeController(Controller):
             if before != self._inventory.features:
                 self._templates_changed()
         await self._runtime.status.write(NODE, node, status(node, await self._look()))
+        for orphan in await self._sweep.new_orphans():
+            text = f"{orphan.kind} {orphan.name} carries our mark but has no Guest: it is left as it is"
+            self._runtime.events.warning(NODE, node, "OrphanFound", text)
         return None
 
     async def _look(self) -> Facts:

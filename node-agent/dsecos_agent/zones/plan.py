@@ -53,6 +53,14 @@ def right(bridge: Bridge, found: ObservedBridge | None) -> bool:
     )
 
 
+def foreign(bridge: Bridge, found: ObservedBridge) -> bool:
+    """Whether somebody else's bridge bears the name.
+
+    One without a mark that is down was left half-made by us.
+    """
+    return found.owner_uid != bridge.owner_uid and (found.owner_uid is not None or found.up)
+
+
 def attached(port: ObservedPort, bridge: str | None) -> bool:
     """Whether a port is on the bridge, up, and apart from its neighbours."""
     return port.bridge == bridge and port.up and port.isolated

@@ -163,7 +163,7 @@ class Model:
         self.job = None
         self.mounted = frozenset((volume.pool, volume.ref) for volume in wanted.volumes)
         self.update(wanted.owner_uid, started=True, started_at="now")
-        self.port = ObservedPort(wanted.port, wanted.bridge.name, True, True)
+        self.port = ObservedPort(wanted.port, wanted.bridge.name, isolated=False, up=True)
         self.engine = replace(
             self.engine, state=GuestState.RUNNING, init_pid=self.boots, booted_digest=wanted.digest.boot
         )

@@ -62,6 +62,7 @@ def test_a_new_guest() -> None:
         "guest-prepare",
         "guest-config",
         "guest-start",
+        "guest-attach",
         "guest-bring-up",
     ]
 
@@ -91,19 +92,26 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "another host name restarts": (
         {"hostname": "other"},
-        ["guest-config", "guest-stop", "guest-start", "guest-bring-up"],
+        ["guest-config", "guest-stop", "guest-start", "guest-attach", "guest-bring-up"],
     ),
     "another id map restarts": (
         {"idMap": {"base": 2000000, "count": 65536}},
-        ["guest-config", "guest-stop", "guest-start", "guest-bring-up"],
+        ["guest-config", "guest-stop", "guest-start", "guest-attach", "guest-bring-up"],
     ),
     "a volume more restarts": (
         {"volumes": [*spec()["volumes"], {"name": "more", "size": "1Gi"}]},
-        ["guest-volume", "guest-config", "guest-stop", "guest-start", "guest-bring-up"],
+        ["guest-volume", "guest-config", "guest-stop", "guest-start", "guest-attach", "guest-bring-up"],
     ),
     "a volume less restarts, then gives it up": (
         {"volumes": []},
-        ["guest-config", "guest-stop", "guest-start", "guest-bring-up", "guest-volume-release"],
+        [
+            "guest-config",
+            "guest-stop",
+            "guest-start",
+            "guest-attach",
+            "guest-bring-up",
+            "guest-volume-release",
+        ],
     ),
     "stopped": ({"runPolicy": "Stopped"}, ["guest-limits", "guest-config", "guest-stop"]),
     "suspended": ({"runPolicy": "Suspended"}, ["guest-limits", "guest-config", "guest-freeze"]),
@@ -130,7 +138,7 @@ def test_an_edited_port_is_the_firewalls_alone() -> None:
 def test_a_dead_guest_is_started_and_its_services_are_looked_at() -> None:
     model, wanted = up()
     model.stop()
-    assert names(plan(wanted, model.seen(wanted))) == ["guest-start", "guest-bring-up"]
+    assert names(plan(wanted, model.seen(wanted))) == ["guest-start", "guest-attach", "guest-bring-up"]
     converge(model, wanted)
     assert (model.boots, model.ups) == (2, 1), "its services come back by themselves: no needless compose up"
 
@@ -153,7 +161,7 @@ def test_a_lost_bridge_is_made_and_the_port_put_back_without_a_restart() -> None
 def test_a_lost_port_is_worth_a_restart() -> None:
     model, wanted = up()
     model.port = None
-    assert names(converge(model, wanted)) == ["guest-stop", "guest-start", "guest-bring-up"]
+    assert names(converge(model, wanted)) == ["guest-stop", "guest-start", "guest-attach", "guest-bring-up"]
 
 
 def test_a_suspended_guest_goes_on_where_it_was() -> None:
