@@ -69,7 +69,7 @@ class BtrfsTrees:
                     ["mount", "-t", "btrfs", "-o", MOUNT_OPTIONS, self._image, self._root],
                     time_limit=TOOL_LIMIT,
                 )
-            self._root.chmod(0o700)
+            self._root.chmod(0o711)
             await self._turn_quotas_on()
         except (ToolFailedError, ToolMissingError, OSError) as error:
             raise PoolUnavailableError(f"pool {self._root} cannot be used: {error}") from error

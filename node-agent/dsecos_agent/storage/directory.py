@@ -31,8 +31,8 @@ class DirectoryTrees:
 
     async def ensure_ready(self) -> PoolFeatures:
         """Make the root directory."""
-        await asyncio.to_thread(os.makedirs, self._root, mode=0o700, exist_ok=True)
-        await asyncio.to_thread(self._root.chmod, 0o700)
+        await asyncio.to_thread(os.makedirs, self._root, mode=0o711, exist_ok=True)
+        await asyncio.to_thread(self._root.chmod, 0o711)
         return PoolFeatures(driver="dir", quotas=False, instant_clones=False)
 
     async def close(self) -> None:

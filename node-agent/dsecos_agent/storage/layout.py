@@ -73,12 +73,15 @@ class LayoutPool:
         if record is not None:
             await self._remove(directory, record)
 
-    async def clone(self, digest: str, guest: str, owner_uid: str, *, quota: int | None = None) -> GuestDisk:
+    async def clone(
+        self, digest: str, guest: str, owner_uid: str, *, gid: int, quota: int | None = None
+    ) -> GuestDisk:
         """The guest's own copy. Raises NotFoundError, NotOursError, OutOfSpaceError."""
         directory = self._guest(guest)
         self._check(DatasetKind.GUEST, guest, directory, owner_uid)
         disk = GuestDisk(directory / "rootfs", directory / "docker", directory / "shared")
         if self._is_ready(directory):
+            await asyncio.to_thread(records.let_pass, directory, gid)
             return disk
         template = self._template(digest)
         if not self._is_ready(template):
@@ -92,6 +95,7 @@ class LayoutPool:
         await self._trees.clone(template / "docker", disk.docker, budget)
         if quota is not None:
             await self._trees.limit(budget, quota)
+        await asyncio.to_thread(records.let_pass, directory, gid)
         await asyncio.to_thread(records.write, directory, record.at(Stage.READY))
         return disk
 
@@ -102,7 +106,9 @@ class LayoutPool:
         if record is not None:
             await self._remove(directory, record)
 
-    async def ensure_volume(self, ref: VolumeRef, owner_uid: str, *, quota: int | None = None) -> Path:
+    async def ensure_volume(
+        self, ref: VolumeRef, owner_uid: str, *, gid: int, quota: int | None = None
+    ) -> Path:
         """The volume's directory. Raises NotOursError, OutOfSpaceError."""
         directory = self._volume(ref)
         record = records.read(directory)
@@ -115,6 +121,7 @@ class LayoutPool:
             await self._trees.create(data)
             if quota is not None:
                 await self._trees.limit(Budget(data), quota)
+        await asyncio.to_thread(records.let_pass, directory, gid)
         if record != ours:
             await asyncio.to_thread(records.write, directory, ours)
         return data

@@ -7,6 +7,10 @@ Layout, the same for every driver, relative to the pool's root:
     host volumes/<namespace>/<stack>/<volume>/data      keyed by name, so that retained data meets a re-
     created Stack
 
+The guest mounts its trees as the root of its own user namespace, who is nobody special on the host: the
+directory of a guest or a volume may be passed by root and by one group, the guest's, and by nobody else.
+(Below lie set-user-id files that belong to root.)
+
 Whose a thing is stands beside it, outside of what the guest can see and write. A thing that was not finished
 carries a marker and is made again. Sizes are bytes. Ids on disk are the guest's own (unshifted).
 """
@@ -124,19 +128,25 @@ class Pool(Protocol):
     async def import_template(self, template: Template) -> None:
         """Unpack once. Raises TemplateDamagedError, OutOfSpaceError, UnsupportedError."""
 
-    async def clone(self, digest: str, guest: str, owner_uid: str, *, quota: int | None = None) -> GuestDisk:
+    async def clone(
+        self, digest: str, guest: str, owner_uid: str, *, gid: int, quota: int | None = None
+    ) -> GuestDisk:
         """The guest's own writable copy; one that is complete and ours is returned as it is (whatever its
         template).
 
-        Raises NotFoundError (no such template), NotOursError, OutOfSpaceError.
+        `gid` is the host's group that is the guest's root group (`IdMap.base`). Raises NotFoundError (no such
+        template), NotOursError, OutOfSpaceError.
         """
 
     async def remove_guest(self, guest: str, owner_uid: str) -> None:
         """Remove both trees and all that the guest made there. A missing one is fine. Raises NotOursError."""
 
-    async def ensure_volume(self, ref: VolumeRef, owner_uid: str, *, quota: int | None = None) -> Path:
+    async def ensure_volume(
+        self, ref: VolumeRef, owner_uid: str, *, gid: int, quota: int | None = None
+    ) -> Path:
         """The volume's directory. One that nobody owns (released) becomes the caller's, with its data.
 
+        `gid` as for `clone`: the guest that is to mount it.
         Raises NotOursError, OutOfSpaceError.
         """
 

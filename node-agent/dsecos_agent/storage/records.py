@@ -8,6 +8,7 @@ not ours and is left alone.
 
 import enum
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -48,8 +49,17 @@ def read(directory: Path) -> Record | None:
 
 def write(directory: Path, record: Record) -> None:
     """Replace the record; the directory is made if it is missing."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+    directory.mkdir(exist_ok=True, mode=0o700)
     write_atomically(directory / FILE, json.dumps(asdict(record)))
+
+
+def let_pass(directory: Path, gid: int) -> None:
+    """Let root and this group through to the trees, and nobody else."""
+    found = directory.stat()
+    if (found.st_gid, found.st_mode & 0o777) != (gid, 0o710):
+        os.chown(directory, 0, gid)
+        directory.chmod(0o710)
 
 
 def is_foreign(directory: Path) -> bool:

@@ -32,7 +32,7 @@ class Trees(Protocol):
 
     @property
     def root(self) -> Path:
-        """The pool's root directory; readable by root only, because set-user-id files of guests lie below."""
+        """The pool's root directory."""
 
     async def ensure_ready(self) -> PoolFeatures:
         """Make or mount the pool. Raises PoolUnavailableError."""

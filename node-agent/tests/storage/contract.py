@@ -15,6 +15,7 @@ STRANGER = "5e0f6b8e-0000-4000-8000-000000000002"
 DIGEST = "ab" * 32
 DATA = VolumeRef("acme", "shop", "pgdata")
 MIB = 1 << 20
+GID = 3_000_000_000
 
 
 def write(path: Path, text: str) -> None:
@@ -39,35 +40,54 @@ async def fill(path: Path, mib: int) -> bool:
     return result.exit_code == 0
 
 
+async def may_pass(tree: Path, gid: int) -> bool:
+    """A process of this group gets there; the test's own parent directories are opened for it."""
+    opened = [parent for parent in tree.parents if "pytest-of-" in str(parent) and "pool" not in parent.parts]
+    for parent in opened:
+        parent.chmod(0o711)
+    as_group = ["setpriv", f"--reuid={gid}", f"--regid={gid}", "--clear-groups"]
+    return (await run([*as_group, "test", "-x", tree], time_limit=10)).exit_code == 0
+
+
 class PoolContract:
     """The executable form of `Pool`."""
 
     async def test_a_clone_is_the_template_and_changes_alone(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
-        one = await pool.clone(DIGEST, "one", OWNER)
-        two = await pool.clone(DIGEST, "two", OWNER)
+        one = await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        two = await pool.clone(DIGEST, "two", OWNER, gid=GID)
         assert read(one.rootfs / "etc/hello") == "from the template"
         assert read(one.docker / "image/id") == "seed"
         assert list(one.shared.iterdir()) == []
         write(one.rootfs / "etc/hello", "changed")
         assert read(two.rootfs / "etc/hello") == "from the template"
-        assert read((await pool.clone(DIGEST, "one", OWNER)).rootfs / "etc/hello") == "changed"
+        assert read((await pool.clone(DIGEST, "one", OWNER, gid=GID)).rootfs / "etc/hello") == "changed"
 
     async def test_what_an_archive_says_of_a_file_is_kept(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
-        rootfs = (await pool.clone(DIGEST, "one", OWNER)).rootfs
+        rootfs = (await pool.clone(DIGEST, "one", OWNER, gid=GID)).rootfs
         assert (rootfs / "bin/su").stat().st_mode & 0o7777 == 0o4755
         assert ((rootfs / "etc/hello").stat().st_uid, (rootfs / "etc/hello").stat().st_gid) == (101, 102)
         assert os.getxattr(rootfs / "bin/su", "security.capability")
 
-    async def test_nobody_else_on_the_host_gets_in(self, pool: Pool) -> None:
-        assert pool.root.stat().st_mode & 0o777 == 0o700
+    async def test_only_the_guest_gets_in(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        trees = [(await pool.clone(DIGEST, "one", OWNER, gid=GID)).docker]
+        trees.append(await pool.ensure_volume(DATA, OWNER, gid=GID))
+        for tree in trees:
+            assert await may_pass(tree, GID)
+            assert not await may_pass(tree, GID + 65536)
+        await pool.clone(DIGEST, "one", OWNER, gid=GID + 65536)
+        assert not await may_pass(trees[0], GID)
+        template_tree = pool.root / "templates" / DIGEST / "rootfs"
+        assert exists(template_tree)
+        assert not await may_pass(template_tree, GID)
 
     async def test_import_is_once(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
         template.rootfs.unlink()
         await pool.import_template(template)
-        assert (await pool.clone(DIGEST, "one", OWNER)).rootfs.exists()
+        assert (await pool.clone(DIGEST, "one", OWNER, gid=GID)).rootfs.exists()
 
     async def test_a_damaged_archive(self, pool: Pool, template: Template) -> None:
         whole = template.rootfs.read_bytes()
@@ -75,41 +95,41 @@ class PoolContract:
         with pytest.raises(TemplateDamagedError):
             await pool.import_template(template)
         with pytest.raises(NotFoundError):
-            await pool.clone(DIGEST, "one", OWNER)
+            await pool.clone(DIGEST, "one", OWNER, gid=GID)
         template.rootfs.write_bytes(whole)
         await pool.import_template(template)
-        assert exists((await pool.clone(DIGEST, "one", OWNER)).rootfs / "etc/hello")
+        assert exists((await pool.clone(DIGEST, "one", OWNER, gid=GID)).rootfs / "etc/hello")
 
     async def test_no_template_no_clone(self, pool: Pool) -> None:
         with pytest.raises(NotFoundError):
-            await pool.clone(DIGEST, "one", OWNER)
+            await pool.clone(DIGEST, "one", OWNER, gid=GID)
         assert await pool.list_datasets() == []
 
     async def test_removed_is_gone_and_may_be_made_again(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
-        disk = await pool.clone(DIGEST, "one", OWNER)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
         write(disk.rootfs / "mine", "x")
         await pool.remove_guest("one", OWNER)
         await pool.remove_guest("one", OWNER)
         assert not exists(disk.rootfs.parent)
-        assert not exists((await pool.clone(DIGEST, "one", OWNER)).rootfs / "mine")
+        assert not exists((await pool.clone(DIGEST, "one", OWNER, gid=GID)).rootfs / "mine")
 
     async def test_a_guest_outlives_its_template(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
-        disk = await pool.clone(DIGEST, "one", OWNER)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
         await pool.remove_template(DIGEST)
         assert read(disk.rootfs / "etc/hello") == "from the template"
-        assert (await pool.clone("cd" * 32, "one", OWNER)).rootfs == disk.rootfs
+        assert (await pool.clone("cd" * 32, "one", OWNER, gid=GID)).rootfs == disk.rootfs
 
     async def test_volumes_outlive_their_owner_when_released(self, pool: Pool) -> None:
-        path = await pool.ensure_volume(DATA, OWNER)
+        path = await pool.ensure_volume(DATA, OWNER, gid=GID)
         write(path / "rows", "kept")
         with pytest.raises(NotOursError):
-            await pool.ensure_volume(DATA, STRANGER)
+            await pool.ensure_volume(DATA, STRANGER, gid=GID)
         await pool.release_volume(DATA, OWNER)
         await pool.release_volume(DATA, OWNER)
         assert [(d.name, d.owner_uid) for d in await pool.list_datasets()] == [("acme/shop/pgdata", None)]
-        again = await pool.ensure_volume(DATA, STRANGER)
+        again = await pool.ensure_volume(DATA, STRANGER, gid=GID)
         assert read(again / "rows") == "kept"
         with pytest.raises(NotOursError):
             await pool.remove_volume(DATA, OWNER)
@@ -120,10 +140,10 @@ class PoolContract:
 
     async def test_nothing_of_another_owner_is_touched(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
-        disk = await pool.clone(DIGEST, "one", OWNER)
-        path = await pool.ensure_volume(DATA, OWNER)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        path = await pool.ensure_volume(DATA, OWNER, gid=GID)
         for call in (
-            pool.clone(DIGEST, "one", STRANGER),
+            pool.clone(DIGEST, "one", STRANGER, gid=GID),
             pool.remove_guest("one", STRANGER),
             pool.set_guest_quota("one", STRANGER, 1),
             pool.release_volume(DATA, STRANGER),
@@ -141,7 +161,7 @@ class PoolContract:
         alien.mkdir(parents=True)
         write(alien / "thing", "of somebody")
         with pytest.raises(NotOursError):
-            await pool.clone(DIGEST, "one", OWNER)
+            await pool.clone(DIGEST, "one", OWNER, gid=GID)
         with pytest.raises(NotOursError):
             await pool.remove_guest("one", OWNER)
         found = [d for d in await pool.list_datasets() if d.kind is DatasetKind.GUEST]
@@ -150,8 +170,8 @@ class PoolContract:
 
     async def test_list(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
-        await pool.clone(DIGEST, "one", OWNER)
-        await pool.ensure_volume(DATA, OWNER)
+        await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        await pool.ensure_volume(DATA, OWNER, gid=GID)
         assert [(d.kind, d.name, d.owner_uid, d.template) for d in await pool.list_datasets()] == [
             (DatasetKind.GUEST, "one", OWNER, DIGEST),
             (DatasetKind.TEMPLATE, DIGEST, None, None),
@@ -163,13 +183,13 @@ class PoolContract:
             with pytest.raises(NotFoundError):
                 await pool.remove_guest(name, OWNER)
             with pytest.raises(NotFoundError):
-                await pool.ensure_volume(VolumeRef(name, "shop", "data"), OWNER)
+                await pool.ensure_volume(VolumeRef(name, "shop", "data"), OWNER, gid=GID)
 
     async def test_another_process_finds_the_same(
         self, pool: Pool, template: Template, reopen: Callable[[], Pool]
     ) -> None:
         await pool.import_template(template)
-        await pool.clone(DIGEST, "one", OWNER, quota=50 * MIB)
+        await pool.clone(DIGEST, "one", OWNER, gid=GID, quota=50 * MIB)
         again = reopen()
         await again.ensure_ready()
         assert await again.list_datasets() == await pool.list_datasets()
@@ -185,7 +205,7 @@ class PoolContract:
         self, pool: Pool, template: Template, tmp_path: Path
     ) -> None:
         await pool.import_template(template)
-        disk = await pool.clone(DIGEST, "one", OWNER)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
         victim = tmp_path / "victim"
         victim.mkdir()
         write(victim / "file", "safe")
@@ -207,10 +227,10 @@ class PoolContract:
         await broken.ensure_ready()
         die_at(broken, step)
         try:
-            await broken.clone(DIGEST, "one", OWNER, quota=50 * MIB)
+            await broken.clone(DIGEST, "one", OWNER, gid=GID, quota=50 * MIB)
         except KeyboardInterrupt:
             assert not [d for d in await pool.list_datasets() if d.kind is DatasetKind.GUEST]
-        disk = await pool.clone(DIGEST, "one", OWNER, quota=50 * MIB)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID, quota=50 * MIB)
         assert read(disk.rootfs / "etc/hello") == "from the template"
         assert read(disk.docker / "image/id") == "seed"
         broken = reopen()
@@ -233,7 +253,7 @@ class QuotaContract:
         self, pool: Pool, template: Template
     ) -> None:
         await pool.import_template(template)
-        disk = await pool.clone(DIGEST, "one", OWNER, quota=40 * MIB)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID, quota=40 * MIB)
         assert [d.quota_bytes for d in await pool.list_datasets() if d.name == "one"] == [40 * MIB]
         assert await fill(disk.rootfs / "a", 20)
         usage = await pool.guest_usage("one")
@@ -247,7 +267,7 @@ class QuotaContract:
         assert [d.quota_bytes for d in await pool.list_datasets() if d.name == "one"] == [None]
 
     async def test_a_volume_has_what_its_quota_says(self, pool: Pool) -> None:
-        path = await pool.ensure_volume(DATA, OWNER, quota=20 * MIB)
+        path = await pool.ensure_volume(DATA, OWNER, gid=GID, quota=20 * MIB)
         assert await fill(path / "a", 10)
         assert not await fill(path / "b", 20)
         await pool.set_volume_quota(DATA, OWNER, 60 * MIB)
@@ -258,7 +278,7 @@ class QuotaContract:
 
     async def test_the_shared_directory_is_for_sockets_only(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
-        disk = await pool.clone(DIGEST, "one", OWNER)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
         assert not await fill(disk.shared / "data", 4)
 
 

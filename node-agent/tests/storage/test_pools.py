@@ -12,7 +12,7 @@ from dsecos_agent.storage import records as records_module
 from dsecos_agent.storage.protocol import Pool, PoolUnavailableError, Template
 from dsecos_agent.storage.trees import Trees
 
-from .contract import DIGEST, MIB, OWNER, PoolContract, QuotaContract, exists, fill, make_archive, write
+from .contract import DIGEST, GID, MIB, OWNER, PoolContract, QuotaContract, exists, fill, make_archive, write
 
 GIB = 1 << 30
 
@@ -97,7 +97,7 @@ class TestBtrfs(PoolContract, QuotaContract):
         self, pool: Pool, template: Template
     ) -> None:
         await pool.import_template(template)
-        disk = await pool.clone(DIGEST, "one", OWNER, quota=40 * MIB)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID, quota=40 * MIB)
         await check(["btrfs", "-q", "subvolume", "create", disk.docker / "sub"], time_limit=10)
         await check(["btrfs", "-q", "subvolume", "create", disk.docker / "sub/deeper"], time_limit=10)
         assert not await fill(disk.docker / "sub/deeper/data", 60)
@@ -106,7 +106,7 @@ class TestBtrfs(PoolContract, QuotaContract):
 
     async def test_both_trees_share_the_quota(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
-        disk = await pool.clone(DIGEST, "one", OWNER, quota=40 * MIB)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID, quota=40 * MIB)
         assert await fill(disk.rootfs / "a", 25)
         assert not await fill(disk.docker / "b", 25)
 
@@ -115,7 +115,7 @@ class TestBtrfs(PoolContract, QuotaContract):
         await check(["umount", pool.root], time_limit=10)
         assert not exists(pool.root / "templates")
         await pool.ensure_ready()
-        await pool.clone(DIGEST, "one", OWNER)
+        await pool.clone(DIGEST, "one", OWNER, gid=GID)
 
     async def test_in_use_it_stays_mounted(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
@@ -126,11 +126,11 @@ class TestBtrfs(PoolContract, QuotaContract):
     async def test_groups_do_not_pile_up(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
         for _ in range(5):
-            await pool.clone(DIGEST, "one", OWNER, quota=40 * MIB)
+            await pool.clone(DIGEST, "one", OWNER, gid=GID, quota=40 * MIB)
             await pool.remove_guest("one", OWNER)
         await check(["btrfs", "filesystem", "sync", pool.root], time_limit=60)
         for _ in range(200):
-            await pool.clone(DIGEST, "two", OWNER)
+            await pool.clone(DIGEST, "two", OWNER, gid=GID)
             await pool.remove_guest("two", OWNER)
             shown = (await check(["btrfs", "qgroup", "show", pool.root], time_limit=10)).text()
             if len([line for line in shown.splitlines() if line.startswith("1/")]) <= 2:
@@ -157,7 +157,7 @@ class TestBtrfs(PoolContract, QuotaContract):
     async def test_many_at_once(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)
         names = [f"g{n}" for n in range(8)]
-        await asyncio.gather(*(pool.clone(DIGEST, name, OWNER, quota=40 * MIB) for name in names))
+        await asyncio.gather(*(pool.clone(DIGEST, name, OWNER, gid=GID, quota=40 * MIB) for name in names))
         assert len(await pool.list_datasets()) == 9
         await asyncio.gather(*(pool.remove_guest(name, OWNER) for name in names))
 
