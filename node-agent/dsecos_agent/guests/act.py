@@ -67,7 +67,7 @@ class Actor:
             match action:
                 case do.EnsureVolume() | do.SetVolumeQuota() | do.ReleaseVolume() | do.SettleVolume():
                     await self._volume(target, action)
-                case do.CloneRoot() | do.SetQuota() | do.Prepare() | do.RemoveDisk():
+                case do.CloneRoot() | do.AdmitGuest() | do.SetQuota() | do.Prepare() | do.RemoveDisk():
                     await self._disk(target, action)
                 case do.EnsureBridge() | do.ApplyFirewall() | do.AttachLink():
                     await self._network(action)
@@ -100,8 +100,8 @@ class Actor:
     ) -> None:
         owner = target.owner_uid
         match action:
-            case do.EnsureVolume(pool=pool, ref=ref, quota=quota):
-                await self._pools[pool].ensure_volume(ref, owner, quota=quota)
+            case do.EnsureVolume(pool=pool, ref=ref, quota=quota, gid=gid):
+                await self._pools[pool].ensure_volume(ref, owner, gid=gid, quota=quota)
             case do.SetVolumeQuota(pool=pool, ref=ref, quota=quota):
                 await self._pools[pool].set_volume_quota(ref, owner, quota)
             case do.ReleaseVolume(pool=pool, ref=ref):
@@ -114,14 +114,16 @@ class Actor:
                     await pool_of.release_volume(volume.ref, owner)
 
     async def _disk(
-        self, target: Target, action: do.CloneRoot | do.SetQuota | do.Prepare | do.RemoveDisk
+        self, target: Target, action: do.CloneRoot | do.AdmitGuest | do.SetQuota | do.Prepare | do.RemoveDisk
     ) -> None:
         name, owner = target.name, target.owner_uid
         pool = self._pools[action.pool]
         match action:
-            case do.CloneRoot(template=template, quota=quota):
+            case do.CloneRoot(template=template, quota=quota, gid=gid):
                 self._records.update(name, owner, prepared=False, started=False, compose_digest=None)
-                await pool.clone(template, name, owner, quota=quota)
+                await pool.clone(template, name, owner, gid=gid, quota=quota)
+            case do.AdmitGuest(template=template, gid=gid):
+                await pool.clone(template, name, owner, gid=gid)
             case do.SetQuota(quota=quota):
                 await pool.set_guest_quota(name, owner, quota)
             case do.Prepare(gateway=gateway):

@@ -28,13 +28,16 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class EnsureVolume(Action):
-    """Make a volume, or take over the one that a former life of the Stack left."""
+    """Make a volume, or take over the one that a former life of the Stack left, and let the guest's group
+    in.
+    """
 
     name: ClassVar = "guest-volume"
     step: ClassVar = Type.VOLUMES_READY
     pool: str
     ref: VolumeRef
     quota: int
+    gid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class SetVolumeQuota(Action):
 
     name: ClassVar = "guest-volume-quota"
     step: ClassVar = Type.VOLUMES_READY
+    stage: ClassVar = 1
     pool: str
     ref: VolumeRef
     quota: int
@@ -57,6 +61,18 @@ class CloneRoot(Action):
     pool: str
     template: str
     quota: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitGuest(Action):
+    """Let another group in to the guest's disk: its id map is to change."""
+
+    name: ClassVar = "guest-admit"
+    step: ClassVar = Type.GUEST_READY
+    pool: str
+    template: str
+    gid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,7 @@ class SetQuota(Action):
 
     name: ClassVar = "guest-quota"
     step: ClassVar = Type.GUEST_READY
+    stage: ClassVar = 1
     pool: str
     quota: int
 

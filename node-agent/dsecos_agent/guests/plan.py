@@ -136,16 +136,21 @@ def _foreign(wanted: Wanted, seen: Observed) -> list[Block]:
 
 def _storage(wanted: Wanted, seen: Observed) -> list[Action]:
     actions: list[Action] = []
+    gid = wanted.config.id_map.base if wanted.config.id_map is not None else 0
+    moves = seen.engine is not None and seen.engine.id_map != wanted.config.id_map
     for volume in wanted.volumes:
         dataset = seen.volumes.get((volume.pool, volume.ref))
-        if dataset is None or dataset.owner_uid is None:
-            actions.append(do.EnsureVolume(volume.pool, volume.ref, volume.quota))
-        elif seen.quotas.get(volume.pool) and dataset.quota_bytes != volume.quota:
+        if dataset is None or dataset.owner_uid is None or moves:
+            actions.append(do.EnsureVolume(volume.pool, volume.ref, volume.quota, gid))
+        if dataset is not None and seen.quotas.get(volume.pool) and dataset.quota_bytes != volume.quota:
+            # In a stage after the volume is ours.
             actions.append(do.SetVolumeQuota(volume.pool, volume.ref, volume.quota))
     if seen.disk is None and wanted.template is not None:
-        actions.append(do.CloneRoot(wanted.pool, wanted.template, wanted.quota))
+        actions.append(do.CloneRoot(wanted.pool, wanted.template, wanted.quota, gid))
     elif seen.disk is not None and seen.quotas.get(wanted.pool) and seen.disk.quota_bytes != wanted.quota:
         actions.append(do.SetQuota(wanted.pool, wanted.quota))
+    if seen.disk is not None and moves:
+        actions.append(do.AdmitGuest(wanted.pool, seen.disk.template or "", gid))
     fresh = seen.disk is None or seen.record is None or not (seen.record.prepared or seen.record.started)
     if fresh:
         actions.append(do.Prepare(wanted.pool, wanted.gateway))

@@ -105,6 +105,8 @@ class Model:
                 self.disk = Dataset(DatasetKind.GUEST, wanted.name, owner, template, quota)
                 self.half_disk = False
                 self.containers = {}
+            case do.AdmitGuest():
+                assert self.disk is not None
             case do.SetQuota(quota=quota):
                 assert self.disk is not None
                 self.disk = replace(self.disk, quota_bytes=quota)
@@ -129,7 +131,7 @@ class Model:
                 old_engine = self.engine or ObservedGuest(
                     config.name, owner, GuestState.STOPPED, None, None, None, config.id_map
                 )
-                self.engine = replace(old_engine, config_digest=wanted.digest.full)
+                self.engine = replace(old_engine, config_digest=wanted.digest.full, id_map=config.id_map)
                 self.update(owner, autostart=config.autostart)
             case do.Stop():
                 self.stop()

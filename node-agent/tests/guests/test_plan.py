@@ -96,7 +96,15 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "another id map restarts": (
         {"idMap": {"base": 2000000, "count": 65536}},
-        ["guest-config", "guest-stop", "guest-start", "guest-attach", "guest-bring-up"],
+        [
+            "guest-volume",
+            "guest-admit",
+            "guest-config",
+            "guest-stop",
+            "guest-start",
+            "guest-attach",
+            "guest-bring-up",
+        ],
     ),
     "a volume more restarts": (
         {"volumes": [*spec()["volumes"], {"name": "more", "size": "1Gi"}]},
