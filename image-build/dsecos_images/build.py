@@ -70,10 +70,9 @@ def build(cache: Cache, output: Path, *, refresh: bool = False) -> bundle.Manife
     wanted = plan()
     with cache.locked():
         if refresh or not cache.has("template", wanted.template_key):
-            guest.BuildGuest(cache.work / "guest").stop()
-            cache.fresh_work()
+            _fresh_work(cache)
             _build_missing(cache, wanted, refresh=refresh)
-            cache.fresh_work()
+            _fresh_work(cache)
         for kind, key in entries(wanted):
             cache.used(kind, key)
         entry = cache.entry("template", wanted.template_key)
@@ -81,9 +80,8 @@ def build(cache: Cache, output: Path, *, refresh: bool = False) -> bundle.Manife
         compose = cache.entry("guest", wanted.guest_key) / "docker-compose"
         fresh = bundle.publish(entry, manifest, compose, output)
     state = "is now" if fresh else "is"
-    say(
-        f"  {manifest.name} {manifest.digest[:19]}, packages of {manifest.created:%Y-%m-%d}, {state} in {output}"
-    )
+    built = f"{manifest.created:%Y-%m-%d}"
+    say(f"  {manifest.name} {manifest.digest[:19]}, packages of {built}, {state} in {output}")
     return manifest
 
 
@@ -91,6 +89,18 @@ def entries(wanted: Plan) -> list[tuple[str, str]]:
     """Kind and key of every cache entry that the plan uses."""
     images = [("image", wanted.image_key(image)) for image in wanted.images]
     return [("guest", wanted.guest_key), *images, ("template", wanted.template_key)]
+
+
+def prune(cache: Cache, older_than_days: float) -> list[Path]:
+    """Remove what a killed build left, and entries that were not used for so long; returns these."""
+    with cache.locked():
+        _fresh_work(cache)
+        return cache.prune(older_than_days)
+
+
+def _fresh_work(cache: Cache) -> None:
+    guest.BuildGuest(cache.work / "guest").stop()
+    cache.fresh_work()
 
 
 def _build_missing(cache: Cache, wanted: Plan, *, refresh: bool) -> None:

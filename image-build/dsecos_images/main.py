@@ -84,6 +84,5 @@ def run_verb(options: argparse.Namespace) -> None:
         password = options.password_file.read_text().rstrip("\n")
         publish.push_images(cache, options.registry, options.ca, options.username, password)
     else:
-        with cache.locked():
-            for entry in cache.prune(options.older_than):
-                say(f"  removed {entry}")
+        for entry in build.prune(cache, options.older_than):
+            say(f"  removed {entry}")
