@@ -1,0 +1,103 @@
+"""The Guest that a Stack should have: everything that its node needs to know, fully resolved. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+from dsecos_api import Guest, Metadata, NetworkZone, Stack
+from dsecos_api.guest import GuestCompose, GuestNetwork, GuestSpec, IdMap, StackRef
+from dsecos_api.names import (
+    GUEST_TEMPLATE,
+    LABEL_MANAGED_BY,
+    LABEL_STACK,
+    LABEL_STACK_NAMESPACE,
+    LABEL_STACK_UID,
+    LABEL_ZONE,
+    LABEL_ZONE_NAMESPACE,
+    attachment_name,
+    node_namespace,
+)
+from dsecos_api.types import DeletionPolicy, GuestType, RunPolicy
+
+from dsecos_operator.scheduling import ID_COUNT, mac
+from dsecos_operator.stacks.claim import Claim
+from dsecos_operator.stacks.retained import policy
+
+
+def guest(
+    stack: Stack,
+    zone: NetworkZone,
+    claim: Claim,
+    *,
+    document: str,
+    secret_digest: str | None,
+    id_base: int,
+) -> Guest:
+    """`secret_digest` None: the document needs no secrets. Needs a zone that has a gateway."""
+    spec = stack.spec
+    cidr = zone.spec.cidrs[0]
+    return Guest(
+        kind="Guest",
+        metadata=Metadata(name=claim.guest, namespace=node_namespace(claim.node), labels=labels(stack)),
+        spec=GuestSpec(
+            stack_ref=StackRef(namespace=stack.namespace, name=stack.name, uid=stack.uid),
+            type=spec.type or GuestType.CONTAINER,
+            hostname=hostname(stack.name),
+            epoch=claim.epoch,
+            image=GUEST_TEMPLATE,
+            resources=spec.resources,
+            id_map=IdMap(base=id_base, count=ID_COUNT),
+            network=GuestNetwork(
+                attachment=attachment_name(zone.namespace, zone.name),
+                address=claim.address,
+                prefix_length=int(cidr.rpartition("/")[2]),
+                gateway=zone.status.gateway or "",
+                mac=mac(stack.uid),
+                ports=spec.expose,
+            ),
+            volumes=[
+                volume.model_copy(update={"deletion_policy": policy(stack, volume.deletion_policy)})
+                for volume in spec.volumes
+            ],
+            compose=GuestCompose(
+                document=document,
+                digest=document_digest(document, secret_digest),
+                secret_name=claim.guest if secret_digest is not None else None,
+            ),
+            run_policy=spec.run_policy or RunPolicy.RUNNING,
+            deletion_policy=spec.deletion_policy or DeletionPolicy.DELETE,
+        ),
+    )
+
+
+def labels(stack: Stack) -> dict[str, str]:
+    """What tells whose an object in a node's namespace is."""
+    return {
+        LABEL_STACK: stack.name,
+        LABEL_STACK_NAMESPACE: stack.namespace,
+        LABEL_STACK_UID: stack.uid,
+        LABEL_ZONE: stack.spec.zone,
+        LABEL_ZONE_NAMESPACE: stack.namespace,
+        LABEL_MANAGED_BY: "dsecos-operator",
+    }
+
+
+def hostname(name: str) -> str:
+    """The Stack's name as an RFC 1123 label."""
+    return name.replace(".", "-")
+
+
+def document_digest(document: str, secret_digest: str | None) -> str:
+    """SHA-256 over the document and its secrets."""
+    return hashlib.sha256(f"{document}\0{secret_digest or ''}".encode()).hexdigest()
+
+
+def secrets_digest(uid: str, values: Mapping[str, bytes]) -> str:
+    """Changes with every value, and cannot be compared between Stacks: keyed with the Stack's UID."""
+    digest = hmac.new(uid.encode(), digestmod=hashlib.sha256)
+    for name, value in sorted(values.items()):
+        for part in (name.encode(), value):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()

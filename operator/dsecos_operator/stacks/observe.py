@@ -1,0 +1,108 @@
+"""What the API says about a Stack and everything that bears on it. Reads the cache only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dsecos_api import Guest, License, NetworkZone, Node, Stack, ZoneAttachment
+from dsecos_api.names import (
+    LABEL_STACK,
+    LABEL_STACK_NAMESPACE,
+    LABEL_ZONE,
+    LABEL_ZONE_NAMESPACE,
+    attachment_name,
+    node_namespace,
+)
+from dsecos_runtime import GUEST, LICENSE, NETWORK_ZONE, NODE, STACK, ZONE_ATTACHMENT, Cache, Key
+
+from dsecos_operator.kinds import (
+    CONFIG_MAP_STAMP,
+    LABEL_RETAINED,
+    SECRET_STAMP,
+    ConfigMapStamp,
+    Stamp,
+    node_of,
+)
+from dsecos_operator.stacks.claim import claim_of
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A Stack's world. `guests` and `secrets` are those made for a Stack of this name, in whatever life."""
+
+    stack: Stack | None
+    zone: NetworkZone | None = None
+    licenses: tuple[License, ...] = ()
+    node: Node | None = None
+    """The node that the Stack is placed on."""
+    guests: tuple[Guest, ...] = ()
+    secrets: tuple[Stamp, ...] = ()
+    attachment: ZoneAttachment | None = None
+    """The zone on that node."""
+    neighbours: int = 0
+    """Others that need that attachment."""
+    retained: tuple[ConfigMapStamp, ...] = ()
+
+    @property
+    def guest(self) -> Guest | None:
+        """The Guest of this very Stack."""
+        uid = self.stack.uid if self.stack is not None else ""
+        return next((each for each in self.guests if each.spec.stack_ref.uid == uid), None)
+
+    @property
+    def secret(self) -> Stamp | None:
+        """The Secret that goes with that Guest or is made ahead of it."""
+        claim = claim_of(self.stack) if self.stack is not None else None
+        if claim is None:
+            return None
+        key = (node_namespace(claim.node), claim.guest)
+        return next((each for each in self.secrets if (each.namespace, each.name) == key), None)
+
+
+def observe(cache: Cache, key: Key) -> Observed:
+    """Everything that the Stack's plan and status depend on, but for the places of others."""
+    stack = cache.get(STACK, key)
+    guests = tuple(
+        each
+        for each in cache.list(GUEST, label=(LABEL_STACK, key.name))
+        if each.metadata.labels.get(LABEL_STACK_NAMESPACE) == key.namespace
+    )
+    secrets = tuple(
+        each
+        for each in cache.list(SECRET_STAMP, label=(LABEL_STACK, key.name))
+        if each.metadata.labels.get(LABEL_STACK_NAMESPACE) == key.namespace and node_of(each.namespace)
+    )
+    if stack is None:
+        return Observed(None, guests=guests, secrets=secrets)
+    claim = claim_of(stack)
+    zone = Key(stack.namespace, stack.spec.zone)
+    return Observed(
+        stack=stack,
+        zone=cache.get(NETWORK_ZONE, zone),
+        licenses=tuple(cache.list(LICENSE)),
+        node=cache.get(NODE, Key("", claim.node)) if claim else None,
+        guests=guests,
+        secrets=secrets,
+        attachment=_attachment(cache, zone, claim.node) if claim else None,
+        neighbours=_neighbours(cache, stack, claim.node) if claim and stack.deleting else 0,
+        retained=tuple(cache.list(CONFIG_MAP_STAMP, label=(LABEL_RETAINED, "true"))),
+    )
+
+
+def _attachment(cache: Cache, zone: Key, node: str) -> ZoneAttachment | None:
+    return cache.get(ZONE_ATTACHMENT, Key(node_namespace(node), attachment_name(zone.namespace, zone.name)))
+
+
+def _neighbours(cache: Cache, stack: Stack, node: str) -> int:
+    """Who else keeps the zone on the node."""
+    guests = {
+        each.spec.stack_ref.uid
+        for each in cache.list(GUEST, node_namespace(node), label=(LABEL_ZONE, stack.spec.zone))
+        if each.metadata.labels.get(LABEL_ZONE_NAMESPACE) == stack.namespace
+    }
+    claims = {
+        each.uid
+        for each in cache.list(STACK, stack.namespace)
+        if each.spec.zone == stack.spec.zone and each.status.node == node and not each.deleting
+    }
+    return len((guests | claims) - {stack.uid})

@@ -1,0 +1,153 @@
+"""What a Stack's status says. Pure but for the clock of transitions.
+
+Ready is True when the Stack is as its spec says, in all its steps: Serving when it is to run, Stopped or
+Suspended when that is what was asked for. It is about the present generation only: what an agent reported of
+an older Guest, or of services that ran another document, does not count.
+"""
+
+from __future__ import annotations
+
+from dsecos_api import Condition, ConditionStatus, Guest, Node, Reason, Stack, Type
+from dsecos_api.conditions import GUEST_STEPS, STACK_STEPS
+from dsecos_api.stack import StackStatus
+from dsecos_api.types import Protocol, RunPolicy
+from dsecos_runtime import Conditions, is_true
+
+from dsecos_operator.stacks.claim import Claim
+from dsecos_operator.stacks.findings import Findings
+from dsecos_operator.stacks.observe import Observed
+
+OUTCOME = {
+    RunPolicy.RUNNING: Reason.SERVING,
+    RunPolicy.STOPPED: Reason.STOPPED,
+    RunPolicy.SUSPENDED: Reason.SUSPENDED,
+}
+
+
+def status(observed: Observed, stack: Stack, findings: Findings) -> StackStatus:
+    """The whole of it: what is not set here goes from the object."""
+    conditions = Conditions(stack.status, stack.metadata.generation, order=STACK_STEPS)
+    guest, claim = observed.guest, findings.claim
+    _own_steps(conditions, findings)
+    _guest_steps(conditions, guest)
+    conditions.false(Type.REGISTERED, Reason.NOT_CONFIGURED, "no Portainer configured")
+    _outcome(conditions, observed, stack, findings)
+    return StackStatus(
+        observed_generation=stack.metadata.generation,
+        node=claim.node if claim else None,
+        guest=claim.guest if claim else None,
+        epoch=claim.epoch if claim else None,
+        address=claim.address if claim else None,
+        endpoints=endpoints(stack, observed.node) if claim else [],
+        services=guest.status.services if guest else [],
+        conditions=conditions.build(),
+    )
+
+
+def endpoints(stack: Stack, node: Node | None) -> list[str]:
+    """Where users reach the exposed TCP ports: the node's management address, the host's port."""
+    addresses = node.status.addresses if node else None
+    host = addresses.management if addresses else None
+    if host is None and node is not None and node.spec.addresses is not None:
+        host = node.spec.addresses.management
+    if host is None:
+        return []
+    shown = f"[{host}]" if ":" in host else host
+    ports = sorted(
+        each.host_port for each in stack.spec.expose if each.host_port and each.protocol == Protocol.TCP
+    )
+    return [f"http://{shown}:{port}" for port in ports]
+
+
+def converged(guest: Guest) -> bool:
+    """Whether the agent has made this generation of the Guest so, with this document."""
+    current = guest.status.observed_generation == guest.metadata.generation
+    running = guest.spec.run_policy == RunPolicy.RUNNING
+    documented = guest.status.compose_digest == guest.spec.compose.digest or not running
+    return current and documented and is_true(guest.status, Type.READY)
+
+
+def _own_steps(conditions: Conditions, findings: Findings) -> None:
+    verdict = findings.license
+    conditions.set(Type.LICENSED, verdict.licensed, verdict.reason, verdict.message)
+    problem = findings.problem
+    reached = problem.step if problem is not None else None
+    if reached == Type.LICENSED:
+        return
+    if reached == Type.RENDERED and problem is not None:
+        conditions.false(Type.RENDERED, problem.refused.reason, problem.refused.message)
+        return
+    if reached != Type.SCHEDULED or problem is None or problem.refused.reason != Reason.ZONE_NOT_FOUND:
+        conditions.true(Type.RENDERED, Reason.COMPOSE_VALID, "; ".join(findings.notes))
+    if problem is not None:
+        conditions.false(Type.SCHEDULED, problem.refused.reason, problem.refused.message)
+    elif findings.claim is not None:
+        conditions.true(Type.SCHEDULED, Reason.PLACED, _placed(findings.claim))
+
+
+def _placed(claim: Claim) -> str:
+    return f"on {claim.node} with {claim.address}"
+
+
+def _guest_steps(conditions: Conditions, guest: Guest | None) -> None:
+    """The agent's own words, in the Stack's order."""
+    told = {each.type: each for each in guest.status.conditions} if guest is not None else {}
+    for step in GUEST_STEPS:
+        found: Condition | None = told.get(step)
+        if found is None:
+            conditions.unknown(step, Reason.PENDING)
+            continue
+        value = {ConditionStatus.TRUE: True, ConditionStatus.FALSE: False}.get(found.status)
+        conditions.set(step, value, found.reason, found.message)
+
+
+def _outcome(conditions: Conditions, observed: Observed, stack: Stack, findings: Findings) -> None:
+    guest, problem = observed.guest, findings.problem
+    if stack.deleting:
+        conditions.reconciling(Reason.DELETING, _why_it_stays(observed))
+    elif problem is not None:
+        refused = problem.refused
+        message = refused.message + ("; what was deployed before keeps running" if guest is not None else "")
+        (conditions.stalled if refused.stalled else conditions.reconciling)(refused.reason, message)
+    elif findings.waiting:
+        conditions.unknown(Type.READY, Reason.PAUSED, f"spec.paused keeps {findings.waiting} changes back")
+    elif guest is None:
+        conditions.reconciling(Reason.PROGRESSING, "the guest is being created")
+    elif observed.node is None or _lost(observed.node):
+        name = findings.claim.node if findings.claim else ""
+        conditions.unknown(
+            Type.READY, Reason.AGENT_LOST, f"Node {name} does not report; nobody knows how the guest is"
+        )
+    else:
+        _from_guest(conditions, guest, stack.spec.run_policy or RunPolicy.RUNNING)
+
+
+def _from_guest(conditions: Conditions, guest: Guest, run_policy: RunPolicy) -> None:
+    ready = next((each for each in guest.status.conditions if each.type == Type.READY), None)
+    current = guest.status.observed_generation == guest.metadata.generation
+    if guest.deleting:
+        conditions.reconciling(Reason.PROGRESSING, "the guest is removed and made anew")
+    elif converged(guest):
+        conditions.ready(OUTCOME[run_policy])
+    elif ready is None or not current:
+        conditions.reconciling(Reason.PROGRESSING, "waits for the node's agent")
+    elif is_true(guest.status, Type.STALLED):
+        conditions.stalled(ready.reason, ready.message)
+    else:
+        waiting = ready.status == ConditionStatus.TRUE
+        reason = Reason.PROGRESSING if waiting else ready.reason
+        conditions.reconciling(reason, "services are brought up" if waiting else ready.message)
+
+
+def _lost(node: Node) -> bool:
+    return any(
+        each.type == Type.READY and each.reason == Reason.AGENT_LOST for each in node.status.conditions
+    )
+
+
+def _why_it_stays(observed: Observed) -> str:
+    if observed.guests:
+        where = sorted({each.namespace for each in observed.guests})
+        silent = "; its node does not report" if observed.node is None or _lost(observed.node) else ""
+        return f"waits until the guest is gone from {', '.join(where)}{silent}"
+    return "waits until the zone is gone from the node" if observed.attachment else "is being removed"
