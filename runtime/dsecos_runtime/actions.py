@@ -10,11 +10,13 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from dsecos_runtime.logs import get_logger
 
 FAULT_POINT = "DSECOS_FAULT_POINT"
+FAULT_FILE = "DSECOS_FAULT_FILE"
 
 _passages: Counter[str] = Counter()
 
@@ -31,14 +33,29 @@ A = TypeVar("A", bound=Action)
 
 
 def fault_point(name: str) -> None:
-    """Kill this process with SIGKILL if DSECOS_FAULT_POINT is `name`, or `name:nth` at the nth passage (from
-    1).
+    """Kill this process with SIGKILL if a test asked for it; else do nothing.
+
+    A test asks through the environment that the process was started with: DSECOS_FAULT_POINT is `name`, or
+    `name:nth` for the nth passage (from 1). Or, while the process runs, through the file that
+    DSECOS_FAULT_FILE names: a process that passes the point written there empties it and dies, once. Beside
+    that file, `<file>.passed` lists the points that were passed.
     """
     wanted, _, nth = os.environ.get(FAULT_POINT, "").partition(":")
-    if wanted != name:
-        return
-    _passages[name] += 1
-    if _passages[name] == int(nth or 1):
+    if wanted == name:
+        _passages[name] += 1
+        if _passages[name] == int(nth or 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+    if file := os.environ.get(FAULT_FILE):
+        _obey(Path(file), name)
+
+
+def _obey(file: Path, name: str) -> None:
+    passed = file.with_name(f"{file.name}.passed")
+    if passed.exists():
+        with passed.open("a") as log:
+            log.write(f"{name}\n")
+    if file.exists() and file.read_text() == name:
+        file.write_text("")
         os.kill(os.getpid(), signal.SIGKILL)
 
 

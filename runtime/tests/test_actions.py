@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from dsecos_runtime import act_all, fault_point
@@ -76,3 +78,15 @@ def test_a_fault_point_kills_the_process_after_the_nth_action(point: str, done: 
 def test_without_the_variable_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DSECOS_FAULT_POINT", raising=False)
     fault_point("a")
+
+
+def test_a_running_process_dies_once_at_the_point_that_a_file_names(tmp_path: Path) -> None:
+    wish, passed = tmp_path / "fault", tmp_path / "fault.passed"
+    wish.write_text("b")
+    passed.write_text("")
+    env = {**os.environ, "DSECOS_FAULT_FILE": str(wish)}
+    codes = [
+        subprocess.run([sys.executable, "-c", SCRIPT], env=env, check=False).returncode for _ in range(2)
+    ]
+    assert codes == [-signal.SIGKILL, 0]
+    assert passed.read_text().split() == ["a", "b", "a", "b", "a", "c"]
