@@ -1,11 +1,12 @@
 """What each reason in a condition means, and what to do about it.
 
 One table for people who look at `dsecos status` and for those who read the documentation:
-docs/troubleshoot.md carries it as `markdown()` writes it.
+docs/reasons.md is `page()`.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -165,7 +166,7 @@ ADVICE: Mapping[Reason, Advice] = {
         "The message has its last words; `dsecos logs STACK` has more.",
     ),
     Reason.GUEST_TEMPLATE_MISSING: Advice(
-        "the node does not hold the guest template", "Build it on the node: `make image`, or `make up`."
+        "the node does not hold the guest template", "Build it: `make up` on the node."
     ),
     Reason.POOL_NOT_FOUND: Advice(
         "the node has no storage pool of that name",
@@ -236,14 +237,24 @@ def advice_for(reason: str) -> Advice | None:
         return None
 
 
-def markdown() -> str:
+def page() -> str:
     """The whole table as it stands in the documentation."""
     return "\n".join(_lines()) + "\n"
 
 
 def _lines() -> Iterator[str]:
+    yield "# Reasons"
+    yield ""
+    yield "Every reason that a condition of DsecOS can carry, what it says, and what to do. Programs may rely on"
+    yield "these words. [troubleshoot.md](troubleshoot.md) tells where to look first."
+    yield "Written by `python -m dsecos_cli.advice`."
+    yield ""
     yield "| reason | it says that | what to do |"
     yield "| --- | --- | --- |"
     for reason in sorted(ADVICE, key=str):
         advice = ADVICE[reason]
         yield f"| `{reason}` | {advice.meaning} | {advice.action or 'Nothing.'} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

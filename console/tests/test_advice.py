@@ -6,11 +6,11 @@ import re
 
 import pytest
 from dsecos_api import Reason
-from dsecos_cli.advice import ADVICE, advice_for, markdown
+from dsecos_cli.advice import ADVICE, advice_for, page
 
 from console.tests.objects import CHECKOUT
 
-TROUBLESHOOT = CHECKOUT / "docs" / "troubleshoot.md"
+REASONS = CHECKOUT / "docs" / "reasons.md"
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -19,11 +19,11 @@ def test_every_reason_is_explained(reason: Reason) -> None:
 
 
 def test_the_documentation_has_the_same_table() -> None:
-    assert markdown() in TROUBLESHOOT.read_text()
+    assert REASONS.read_text() == page(), "run: python -m dsecos_cli.advice > docs/reasons.md"
 
 
 def test_the_pages_and_samples_that_it_names_are_there() -> None:
-    named = set(re.findall(r"(?:docs|manifests)/[\w./-]*\w", markdown()))
+    named = set(re.findall(r"(?:docs|manifests)/[\w./-]*\w", page()))
     assert named
     assert [name for name in sorted(named) if not (CHECKOUT / name).exists()] == []
 
