@@ -92,37 +92,37 @@ def render(settings: Settings, process: Process) -> str:
 class Systemd:
     """A backend on the host's systemd; units lie in /etc/systemd/system."""
 
-    def __init__(self, settings: Settings, units: Path = UNITS) -> None:
+    def __init__(self, settings: Settings, units: Path = UNITS, machine: Sequence[str] = ()) -> None:
+        """Units lie in `units`; `machine` is put ahead of each command, to reach a container's systemd."""
         self._settings = settings
         self._units = units
+        self._machine = machine
 
     def apply(self, processes: Sequence[Process]) -> list[str]:
         """Write the units that changed and start or restart what does not run as described."""
         changed = [process.name for process in processes if self._write(process)]
         if changed:
-            run(["systemctl", "daemon-reload"])
+            self._systemctl("daemon-reload")
         running = {state.name for state in self.states() if state.running}
         due = [
             process.name for process in processes if process.name in changed or process.name not in running
         ]
         for name in due:
             unit = unit_name(self._settings, name)
-            run(["systemctl", "enable", "--quiet", unit])
-            run(["systemctl", "restart", unit])
+            self._systemctl("enable", "--quiet", unit)
+            self._systemctl("restart", unit)
         return sorted(due)
 
     def remove(self, names: Sequence[str]) -> None:
         """Stop, disable and delete units."""
         present = [name for name in names if self._path(name).exists()]
         for name in present:
-            run(["systemctl", "disable", "--now", "--quiet", unit_name(self._settings, name)])
+            self._systemctl("disable", "--now", "--quiet", unit_name(self._settings, name))
             self._path(name).unlink()
         if present:
-            run(["systemctl", "daemon-reload"])
-            units = [unit_name(self._settings, name) for name in present]
-            run(
-                ["systemctl", "reset-failed", "--quiet", "--", f"{self._settings.instance}-*.service", *units]
-            )
+            self._systemctl("daemon-reload")
+            # Without it, systemd remembers a unit that failed by its name, though it is gone.
+            self._systemctl("reset-failed", "--quiet", f"{self._settings.instance}-*.service")
 
     def states(self) -> list[State]:
         """Return the state of each unit of this instance."""
@@ -130,7 +130,7 @@ class Systemd:
         for path in sorted(self._units.glob(unit_name(self._settings, "*"))):
             name = path.stem.removeprefix(f"{self._settings.instance}-")
             properties = "--property=ActiveState,SubState,MainPID,ExecMainStartTimestamp"
-            shown = run(["systemctl", "show", properties, path.name])
+            shown = self._systemctl("show", properties, path.name)
             values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
             detail = f"{values['SubState']} since {values['ExecMainStartTimestamp']}"
             running = values["ActiveState"] == "active"
@@ -140,11 +140,15 @@ class Systemd:
     def log(self, name: str) -> str:
         """Return the last lines of a unit in the journal."""
         unit = unit_name(self._settings, name)
-        return run(["journalctl", "--unit", unit, f"--lines={LOG_LINES}", "--output=cat", "--no-pager"])
+        shown = ["--unit", unit, f"--lines={LOG_LINES}", "--output=cat", "--no-pager"]
+        return run([*self._machine, "journalctl", *shown])
 
     def close(self) -> None:
         """Stop and delete every unit of this instance."""
         self.remove([state.name for state in reversed(self.states())])
+
+    def _systemctl(self, *args: str) -> str:
+        return run([*self._machine, "systemctl", *args])
 
     def _path(self, name: str) -> Path:
         return self._units / unit_name(self._settings, name)
