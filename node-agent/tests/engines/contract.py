@@ -181,9 +181,22 @@ class EngineContract:
     ) -> None:
         monkeypatch.setenv("AGENT_SECRET", "of the agent")
         await started(engine, make_config("one"))
-        seen = await out(engine, "one", "env", env={"PASSWORD": "a b\n$c'"})
-        assert "PASSWORD=a b\n$c'" in seen
+        seen = await out(engine, "one", "env", env={"PASSWORD": "a b\n$c'\"", "other": ""})
+        assert "PASSWORD=a b\n$c'\"\n" in seen
+        assert "\nother=" in seen
         assert "AGENT_SECRET" not in seen
+        assert "DSECOS_" not in seen
+
+    async def test_a_name_of_the_guests_choice_means_nothing_to_the_hosts_tools(
+        self, engine: Engine, make_config: MAKE
+    ) -> None:
+        await started(engine, make_config("one"))
+        for name in ("LD_PRELOAD", "LD_AUDIT", "PATH_LOCALE", "LXC_PATH"):
+            result = await engine.exec("one", OWNER, ["env"], env={name: "/no/such.so"}, time_limit=10)
+            assert f"{name}=/no/such.so".encode() in result.stdout
+            assert result.stderr == b"", "the host's loader would complain"
+        with pytest.raises(UnsafeConfigError):
+            await engine.exec("one", OWNER, ["env"], env={"A;reboot": "x"}, time_limit=10)
 
     async def test_exec_shows_no_value_in_an_argument_list(self, engine: Engine, make_config: MAKE) -> None:
         await started(engine, make_config("one"))

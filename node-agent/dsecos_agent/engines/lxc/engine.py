@@ -34,6 +34,7 @@ from dsecos_agent.engines.protocol import (
     GuestState,
     Limits,
     ObservedGuest,
+    UnsafeConfigError,
     Usage,
     Watch,
 )
@@ -168,11 +169,14 @@ class LxcEngine:
         session of its own stays.
         """
         await self._running(name, owner_uid)
-        given = dict(env or {})
+        names = sorted(env or {})
+        # The tool runs on the host as root: no variable may carry a name of the guest's choice there, like
+        # LD_PRELOAD.
+        handed = {f"DSECOS_{number}": (env or {})[name] for number, name in enumerate(names)}
         command: list[str | Path] = ["lxc-attach", "-P", self._lxcpath, "-n", name, "--clear-env"]
-        command += [option for variable in sorted(given) for option in ("--keep-var", variable)]
-        command += ["--set-var", "HOME=/root", "--", *argv]
-        environment = {"PATH": PATH, **given}
+        command += [option for variable in handed for option in ("--keep-var", variable)]
+        command += ["--set-var", "HOME=/root", "--", *_named(names, handed), *argv]
+        environment = {"PATH": PATH, **handed}
         try:
             result = await run(
                 command, stdin=stdin, env=environment, time_limit=time_limit, output_limit=output_limit
@@ -277,3 +281,13 @@ class LxcEngine:
         return await run(
             [program, "-P", self._lxcpath, "-n", name, *options], env={"PATH": PATH}, time_limit=time_limit
         )
+
+
+def _named(names: Sequence[str], handed: Mapping[str, str]) -> list[str]:
+    """A command that, in the guest, gives the variables their names and runs what follows."""
+    if not names:
+        return []
+    if wrong := [name for name in names if not lxc_config.ENV_NAME.fullmatch(name)]:
+        raise UnsafeConfigError(f"{wrong[0]!r} is not the name of an environment variable")
+    exports = " ".join(f'{name}="${variable}"' for name, variable in zip(names, handed, strict=True))
+    return ["/bin/sh", "-c", f'export {exports}; unset {" ".join(handed)}; exec "$@"', "sh"]
