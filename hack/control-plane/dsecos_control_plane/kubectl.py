@@ -49,10 +49,10 @@ class Kubectl:
         """Apply objects server-side, as their one owner of the fields that they name."""
         self.apply_from("--filename=-", stdin=yaml.safe_dump_all(objects))
 
-    def apply_from(self, source: str, *, stdin: str | None = None, namespace: str = "default") -> None:
-        """Apply what `--filename=` or `--kustomize=` names; `namespace` is for objects that name none."""
+    def apply_from(self, *source: str, stdin: str | None = None) -> None:
+        """Apply what `--filename=` or `--kustomize=` names."""
         ownership = ("--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}")
-        self("apply", *ownership, f"--namespace={namespace}", source, stdin=stdin)
+        self("apply", *ownership, *source, stdin=stdin)
 
     def wait(self, condition: str, *objects: str, timeout: float) -> None:
         """Wait for a condition, at most `timeout` seconds.

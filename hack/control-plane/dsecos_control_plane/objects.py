@@ -92,7 +92,7 @@ def deploy_sample(kubectl: Kubectl) -> list[str]:
     """
     scope = f"--namespace={SAMPLE_NAMESPACE}"
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SAMPLE_NAMESPACE}})
-    kubectl.apply_from(f"--filename={SAMPLE}", namespace=SAMPLE_NAMESPACE)
+    kubectl.apply_from(f"--filename={SAMPLE}", scope)
     kubectl.wait("condition=Ready", scope, "stacks.dsecos.io", "--all", timeout=STACK_SECONDS)
     stacks = kubectl.get(scope, "stacks.dsecos.io")["items"]
     return [url for stack in stacks for url in stack["status"].get("endpoints", [])]

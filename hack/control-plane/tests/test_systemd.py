@@ -131,7 +131,7 @@ def test_a_service_writes_where_it_may_and_nowhere_else(machine: Machine) -> Non
     script = f"for d in {folders[0]} {folders[1]} /etc /usr /root; do touch $d/written; done; exec sleep 1000"
     argv = ("/bin/sh", "-c", script)
     machine.backend.apply([Process(name="writer", argv=argv, identity=user, writable=(folders[0],))])
-    wait(lambda: (folders[0] / "written").exists(), "the service to write", 10)
+    wait((folders[0] / "written").exists, "the service to write", 10)
     assert not (folders[1] / "written").exists()
     machine.backend.remove(["writer"])
 
