@@ -11,6 +11,7 @@ Source: k8s.io/client-go `tools/leaderelection`; coordination.k8s.io/v1.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 from dsecos_runtime import metrics
 from dsecos_runtime.cluster import Cluster
 from dsecos_runtime.conditions import utcnow
-from dsecos_runtime.errors import ClusterError, LeadershipLost, NotFound
+from dsecos_runtime.errors import ClusterError, Conflict, LeadershipLost, NotFound
 from dsecos_runtime.logs import get_logger
 from dsecos_runtime.resources import LEASE, Object
 
@@ -51,8 +52,8 @@ class Leader:
         now: Callable[[], datetime] = utcnow,
     ) -> None:
         """Seconds: others take over `duration` after the last renewal that they saw; we stop acting
-        `renew_deadline` after the last that succeeded; we try every `retry`. `identity` is unique for each
-        process.
+        `renew_deadline` after the last that succeeded; we renew three times in that and, after a failure, try
+        every `retry`. `identity` is unique for each process.
         """
         if not retry < renew_deadline < duration:
             raise ValueError("retry < renew_deadline < duration must hold, or two could lead at a time")
@@ -81,13 +82,16 @@ class Leader:
 
     async def hold(self) -> NoReturn:
         """Renew until it is lost; then raise LeadershipLost."""
+        pause = self._renew_deadline / 3
         while True:
-            await asyncio.sleep(self._retry)
+            await asyncio.sleep(pause)
             try:
-                if not await self._try():
+                if not await self._renew():
                     self._until = 0.0
+                pause = self._renew_deadline / 3
             except ClusterError as error:
                 get_logger().warning("lease not renewed", lease=self._name, error=str(error))
+                pause = self._retry
             self.remaining()
 
     def remaining(self) -> float:
@@ -110,6 +114,17 @@ class Leader:
         except ClusterError as error:
             get_logger().warning("lease not released", lease=self._name, error=str(error))
 
+    async def _renew(self) -> bool:
+        """Renew what we hold, in one call as long as nobody else writes to the lease. Raises ClusterError."""
+        start = self._clock()
+        if self._lease is None or self._until <= start:
+            return False
+        try:
+            await self._put(self._lease, self._spec(self._lease["spec"], ours=True), start)
+        except Conflict:
+            return await self._try()
+        return True
+
     async def _try(self) -> bool:
         """Take or renew the lease if it may be taken. Whether it is ours then.
 
@@ -131,20 +146,22 @@ class Leader:
             return False
         if ours and self.epoch and self._until <= start:
             return False  # it was let slip once: what was decided under it must not go on
-        wanted = self._spec(spec, ours)
-        write = self._cluster.replace if version else self._cluster.create
-        self._lease = await write(LEASE, {**lease, "spec": wanted})
+        await self._put(lease, self._spec(spec, ours), start)
+        return True
+
+    async def _put(self, lease: Object, spec: dict[str, Any], start: float) -> None:
+        write = self._cluster.replace if lease["metadata"].get("resourceVersion") else self._cluster.create
+        self._lease = await write(LEASE, {**lease, "spec": spec})
         self._seen = (self._lease["metadata"]["resourceVersion"], start)
         self._until = start + self._renew_deadline
-        self.epoch = wanted["leaseTransitions"]
-        return True
+        self.epoch = spec["leaseTransitions"]
 
     def _spec(self, before: dict[str, Any], ours: bool) -> dict[str, Any]:
         now = micro_time(self._now())
         transitions = before.get("leaseTransitions") or 0
         return {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": int(self._duration),
+            "leaseDurationSeconds": math.ceil(self._duration),
             "acquireTime": before["acquireTime"] if ours else now,
             "renewTime": now,
             "leaseTransitions": transitions if ours else transitions + 1,
