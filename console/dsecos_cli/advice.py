@@ -208,7 +208,7 @@ ADVICE: Mapping[Reason, Advice] = {
     # Node
     Reason.AGENT_REPORTING: Advice("the node's agent reports"),
     Reason.AGENT_LOST: Advice(
-        "the node's agent has not reported for 40 s; guests there go on",
+        "the node's agent has not reported for two minutes; guests there go on",
         "Look at the machine: is it up, does it reach the API server, what does the agent's log say?",
     ),
     Reason.NEVER_REPORTED: Advice(
@@ -245,8 +245,8 @@ def page() -> str:
 def _lines() -> Iterator[str]:
     yield "# Reasons"
     yield ""
-    yield "Every reason that a condition of DsecOS can carry, what it says, and what to do. Programs may rely on"
-    yield "these words. [troubleshoot.md](troubleshoot.md) tells where to look first."
+    yield "Every reason that a condition of DsecOS can carry, what it says, and what to do. Programs may"
+    yield "rely on these words. [troubleshoot.md](troubleshoot.md) tells where to look first."
     yield "Written by `python -m dsecos_cli.advice`."
     yield ""
     yield "| reason | it says that | what to do |"

@@ -85,30 +85,29 @@ def verdict(stack: Stack) -> Verdict:
 def steps(stack: Stack) -> list[Step]:
     """The steps in the order of the work.
 
-    Of those that do not hold only the first that is begun is busy or failed.
+    Of those that do not hold one is busy or failed: the first that says no, else the first.
     """
-    found: list[Step] = []
-    blocked = False
-    stalled = verdict(stack) is Verdict.STALLED
-    for type_ in STACK_STEPS:
-        current = condition(stack, type_)
-        if current is not None and current.status is ConditionStatus.TRUE:
-            state = StepState.DONE
-        elif current is not None and current.reason == Reason.NOT_CONFIGURED:
-            state = StepState.UNUSED
-        elif blocked:
-            state = StepState.WAITING
-        else:
-            state = StepState.FAILED if stalled else StepState.BUSY
-            blocked = True
-        found.append(
-            Step(
-                type=str(type_),
-                name=STEP_NAMES[type_],
-                state=state,
-                reason=current.reason if current else "",
-                message=current.message if current else "",
-                since=(current.last_transition_time or "") if current else "",
-            )
+    found = [(type_, condition(stack, type_)) for type_ in STACK_STEPS]
+    open_ = [(type_, current) for type_, current in found if _state(current) is StepState.WAITING]
+    refusing = [type_ for type_, current in open_ if current and current.status is ConditionStatus.FALSE]
+    focus = next(iter(refusing), next((type_ for type_, _ in open_), None))
+    at_focus = StepState.FAILED if verdict(stack) is Verdict.STALLED else StepState.BUSY
+    return [
+        Step(
+            type=str(type_),
+            name=STEP_NAMES[type_],
+            state=at_focus if type_ is focus else _state(current),
+            reason=current.reason if current else "",
+            message=current.message if current else "",
+            since=(current.last_transition_time or "") if current else "",
         )
-    return found
+        for type_, current in found
+    ]
+
+
+def _state(current: Condition | None) -> StepState:
+    if current is None:
+        return StepState.WAITING
+    if current.status is ConditionStatus.TRUE:
+        return StepState.DONE
+    return StepState.UNUSED if current.reason == Reason.NOT_CONFIGURED else StepState.WAITING

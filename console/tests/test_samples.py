@@ -29,6 +29,7 @@ def test_the_api_server_takes_it_and_a_second_apply_changes_nothing(
 ) -> None:
     control_plane.kubectl("apply", "-f", str(sample))
     again = control_plane.kubectl("apply", "-f", str(sample)).splitlines()
+    control_plane.kubectl("delete", "-f", str(sample), "--wait=false")
     assert again
     assert [line for line in again if not line.endswith("unchanged")] == []
 

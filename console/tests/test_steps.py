@@ -77,6 +77,17 @@ def test_a_stalled_stack_names_the_step_that_failed_and_the_way_out() -> None:
     assert "spec.template.name" in next_step(found)
 
 
+def test_the_step_that_says_no_comes_before_one_that_was_not_reached() -> None:
+    found = stack(
+        DONE[0],
+        condition("Rendered", "Unknown", "Pending"),
+        condition("Scheduled", "False", "ZoneNotFound", "spec.zone: there is no NetworkZone backend"),
+        condition("Ready", "False", "ZoneNotFound"),
+    )
+    assert states(found)[:4] == ["done", "waiting", "busy", "waiting"]
+    assert next_step(found).startswith("Create the zone")
+
+
 def test_a_status_about_an_older_spec_says_nothing_about_the_present_one() -> None:
     found = stack(condition("Ready", "True", "Serving"), observed=0)
     assert verdict(found) is Verdict.GOING

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from io import StringIO
 
 import pytest
 from dsecos_api import Stack
 from dsecos_cli.ages import age
 from dsecos_cli.overview import Overview, render_overview, render_stack
+from dsecos_cli.progress import LiveProgress, progress_on
 from dsecos_cli.terminal import clean, stdout
+from rich.console import Console
 
 from console.tests.objects import condition, stack_object
 
@@ -48,3 +52,38 @@ def test_an_empty_cluster_says_what_to_do(capsys: pytest.CaptureFixture[str]) ->
 )
 def test_ages(time: str | None, text: str) -> None:
     assert age(time, NOW) == text
+
+
+def test_on_a_terminal_all_steps_are_drawn_and_the_last_picture_stays() -> None:
+    raw = stack_object()
+    raw["metadata"] |= {"namespace": "demo", "generation": 1}
+    raw["status"] = {
+        "observedGeneration": 1,
+        "conditions": [
+            condition("Licensed", "True", "DevelopmentLicense"),
+            condition("Rendered", "False", "Progressing", "asks the loader"),
+            condition("Ready", "False", "Progressing"),
+        ],
+    }
+    written = StringIO()
+    with LiveProgress(Console(file=written, force_terminal=True, width=100, color_system=None)) as progress:
+        progress.update(Stack.parse(raw), 0.4)
+    picture = written.getvalue()
+    assert re.search(r"✓\s+License checked\s+0\.4s", picture)
+    assert re.search(r"Compose rendered and validated\s+asks the loader", picture)
+    assert "Services healthy" in picture
+
+
+def test_elsewhere_only_changes_are_written() -> None:
+    raw = stack_object()
+    raw["metadata"] |= {"namespace": "demo", "generation": 1}
+    raw["status"] = {"observedGeneration": 1, "conditions": [condition("Licensed", "True", "LicenseValid")]}
+    written = StringIO()
+    progress = progress_on(Console(file=written, width=100))
+    progress.update(Stack.parse(raw), 0.4)
+    progress.update(Stack.parse(raw), 0.9)
+    lines = [line.split() for line in written.getvalue().splitlines()]
+    assert lines == [
+        ["0.4s", "done", "License", "checked", "LicenseValid"],
+        ["0.4s", "busy", "Compose", "rendered", "and", "validated"],
+    ]

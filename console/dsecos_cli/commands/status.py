@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import typer
 from dsecos_api import Stack
+from dsecos_api.names import node_namespace
 from rich.console import RenderableType
 
 from dsecos_cli.ages import utcnow
 from dsecos_cli.cluster import Cluster
 from dsecos_cli.context import Kubeconfig, Namespace, OutputOption, open_cluster
-from dsecos_cli.errors import ExitCode, UsageError
+from dsecos_cli.errors import ExitCode, UnreachableError, UsageError
 from dsecos_cli.overview import Overview, newest_first, render_overview, render_stack
 from dsecos_cli.resources import EVENT, NODE, STACK, ZONE, Object
 from dsecos_cli.steps import Verdict, verdict
@@ -65,12 +67,17 @@ def read_overview(cluster: Cluster, namespace: str | None) -> Overview:
 
 
 def read_events(cluster: Cluster, stack: Object) -> list[Object]:
-    """The last events about a Stack, newest first."""
-    meta = stack["metadata"]
-    selector = (
-        f"involvedObject.kind=Stack,involvedObject.name={meta['name']},involvedObject.uid={meta['uid']}"
-    )
-    return newest_first(cluster.list(EVENT, meta["namespace"], fields=selector))
+    """The last events about a Stack and its Guest, newest first.
+
+    A tenant may not look into a node's namespace; then the Stack's own are all.
+    """
+    meta, status = stack["metadata"], stack.get("status", {})
+    found = cluster.list(EVENT, meta["namespace"], fields=f"involvedObject.uid={meta['uid']}")
+    if status.get("node") and status.get("guest"):
+        about = f"involvedObject.kind=Guest,involvedObject.name={status['guest']}"
+        with contextlib.suppress(UnreachableError):
+            found += cluster.list(EVENT, node_namespace(status["node"]), fields=about)
+    return newest_first(found)
 
 
 def _show(read: Callable[[], Overview], output: Output, *, watch: bool, all_: bool) -> None:
