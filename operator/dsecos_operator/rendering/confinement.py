@@ -30,9 +30,10 @@ def command(confinement: Confinement, binary: Path, module: str) -> list[str]:
         "bwrap",
         *("--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
         *("--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"),
+        *("--tmpfs", "/tmp"),  # noqa: S108 - the sandbox's own; first, since the next may lie below /tmp
         *(argument for path in _python_paths() for argument in ("--ro-bind", path, path)),
         *_usr_merge(),
-        *("--dev", "/dev", "--tmpfs", "/tmp", "--chdir", "/"),  # noqa: S108 - the sandbox's own
+        *("--dev", "/dev", "--chdir", "/"),
         *(("--ro-bind", str(binary), LOADER) if binary.is_file() else ()),
         *("--", sys.executable, "-I", "-m", module, LOADER),
     ]
