@@ -223,7 +223,10 @@ def error_of(status: int, answer: Mapping[str, Any]) -> CliError:
             message, "Another writer was there before: look with `dsecos status`, then try again.", causes
         )
     if status in (400, 422) or UNDECLARED in message:
-        return RefusedError(message, "Correct the field that is named and try again.", causes)
+        head, invalid, _ = message.partition(" is invalid")
+        return RefusedError(
+            head + invalid if causes else message, "Correct what is named and try again.", causes
+        )
     return UnreachableError(
         f"the API server answered {status}: {message}", "Try again; `dsecos doctor` looks further."
     )

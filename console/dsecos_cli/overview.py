@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dsecos_api import Condition, ConditionStatus, NetworkZone, Node, Stack, Type
+from dsecos_api import Condition, ConditionStatus, NetworkZone, Node, Stack, Type, quantity
 from dsecos_api.base import KubeObject
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -118,7 +118,7 @@ def _nodes(nodes: Sequence[Node], now: datetime, *, wide: bool) -> Rows:
         ready, status = _ready(node.status.conditions), node.status
         info, room = status.node_info, status.allocatable
         row: list[str | Text] = [node.name, _status(ready), _reason(node, ready), info.engine if info else ""]
-        row += [room.cpu, room.memory] if room else ["", ""]
+        row += [room.cpu, _gibibytes(room.memory)] if room else ["", ""]
         row += [(status.addresses.management if status.addresses else None) or ""]
         row += [age(ready.last_transition_time if ready else None, now)]
         if wide:
@@ -234,6 +234,11 @@ def _events(events: Sequence[Object], now: datetime) -> RenderableType:
     grid = table(["", "", "", ""], rows)
     grid.show_header = False
     return grid
+
+
+def _gibibytes(memory: str) -> str:
+    """A machine's memory as people say it; its exact value is in the object."""
+    return f"{quantity.to_bytes(memory) / 2**30:.1f}Gi"
 
 
 def _ready(conditions: Iterable[Condition]) -> Condition | None:

@@ -276,8 +276,12 @@ def _apply(cluster: Cluster, stack: Object, *, force: bool) -> Object:
 
 
 def _follow(cluster: Cluster, name: str, namespace: str, timeout: float) -> Stack:
-    with progress_on(stderr()) as progress:
-        return follow(cluster, name, namespace, timeout, progress.update)
+    try:
+        with progress_on(stderr()) as progress:
+            return follow(cluster, name, namespace, timeout, progress.update)
+    except KeyboardInterrupt:
+        note(f"It goes on by itself: `dsecos status {name} -n {namespace} -w` follows it.")
+        raise
 
 
 def _report(cluster: Cluster, stack: Stack, output: Output | None, seconds: float | None) -> None:
