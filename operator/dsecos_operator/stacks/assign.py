@@ -25,8 +25,7 @@ def assign(
     rules: Rules,
     data_on: str | None,
 ) -> Claim:
-    """The claim that the Stack should have. Equal to the one it has if nothing is to change. Raises Refused.
-    """
+    """The claim that the Stack should have: the one it has, if nothing is to change. Raises Refused."""
     check_zone(zone)
     present = claim_of(stack)
     wanted = wanted_of(stack, data_on)

@@ -21,8 +21,7 @@ class Claim:
 
 
 def claim_of(stack: Stack) -> Claim | None:
-    """The claim in the Stack's status. One of an earlier Stack of this name, restored from a backup, is none.
-    """
+    """The claim in the Stack's status. One of an earlier life, restored from a backup, is none."""
     status = stack.status
     if not (status.node and status.guest and status.epoch and status.address):
         return None

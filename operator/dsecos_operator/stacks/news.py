@@ -1,5 +1,4 @@
-"""Which changes of a Stack's conditions are worth an event. Pure: events tell what happened, never what is.
-"""
+"""Which changes of a Stack's conditions are worth an event: what happened, never what is. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +20,7 @@ class News(NamedTuple):
 
 
 def news(before: Sequence[Condition], after: Sequence[Condition]) -> list[News]:
-    """What changed: a step that says no, a place that was found, the Stack that serves or does not any more.
-    """
+    """A step that says no, a place that was found, the Stack that serves or does not any more."""
     old = {each.type: each for each in before}
     new = {each.type: each for each in after}
     found: list[News] = []

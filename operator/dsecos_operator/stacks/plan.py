@@ -1,5 +1,4 @@
-"""What brings a Stack from what is to what is wanted: a list of actions, none of them when all is so. Pure.
-"""
+"""What brings a Stack from what is to what is wanted: actions, none when all is so. Pure."""
 
 from __future__ import annotations
 

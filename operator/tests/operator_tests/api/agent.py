@@ -1,0 +1,138 @@
+"""A pretend agent: the only thing in these tests that is not real.
+
+It holds the node agent's real credential and writes what an agent writes: heartbeat, the Node's status,
+finalizers, and the status of Guests and ZoneAttachments. It runs no container. What a real agent does is
+tested with the node agent and end to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dsecos_api import Guest, Node, Reason, Type, ZoneAttachment
+from dsecos_api.conditions import GUEST_STEPS
+from dsecos_api.guest import GuestStatus
+from dsecos_api.names import AGENT_FINALIZER, AGENT_LEASE, node_namespace
+from dsecos_api.node import Addresses, NodeStatus, ResourceCount
+from dsecos_api.stack import ServiceStatus
+from dsecos_api.zoneattachment import ZoneAttachmentStatus
+from dsecos_runtime import GUEST, NODE, ZONE_ATTACHMENT, Cluster, ClusterError, Conditions, Heartbeat
+
+EVERY = 0.1
+"""Seconds between two looks."""
+
+
+class PretendAgent:
+    """One node's agent. `holding` True: it looks and answers nothing, as if it were slow."""
+
+    def __init__(self, kubeconfig: Path, node: str, memory: str = "8Gi") -> None:
+        self.cluster = Cluster.connect(kubeconfig, field_manager="dsecos-agent")
+        self.node, self.namespace, self.memory = node, node_namespace(node), memory
+        self.holding = False
+        self.refusal: tuple[Reason, str] | None = None
+        """Reason and message that every guest fails with."""
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Report the node and begin to look."""
+        found = await self.cluster.get(NODE, self.node)
+        await self.report(found)
+        await self.beat()
+        self._task = asyncio.create_task(self._run(), name=f"agent of {self.node}")
+
+    async def stop(self) -> None:
+        """Stop looking, as if killed."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self.cluster.close()
+
+    async def beat(self, duration: int = 40) -> None:
+        """Renew the Lease once."""
+        await Heartbeat(
+            self.cluster, self.namespace, AGENT_LEASE, identity="pretend", duration=duration
+        ).beat()
+
+    async def report(self, node: Node) -> None:
+        """Ready, with what the node has."""
+        conditions = Conditions(None, node.metadata.generation)
+        conditions.ready(Reason.AGENT_REPORTING, "a pretend agent reports")
+        count = ResourceCount(cpu="4", memory=self.memory, guests="100")
+        await self.cluster.apply_status(
+            NODE,
+            node,
+            NodeStatus(
+                observed_generation=node.metadata.generation,
+                conditions=conditions.build(),
+                addresses=Addresses(management="192.0.2.1"),
+                capacity=count,
+                allocatable=count,
+            ),
+        )
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(ClusterError):
+                if not self.holding:
+                    await self._look()
+            await asyncio.sleep(EVERY)
+
+    async def _look(self) -> None:
+        for attachment in await self.cluster.list(ZONE_ATTACHMENT, self.namespace):
+            await self._attachment(attachment)
+        for guest in await self.cluster.list(GUEST, self.namespace):
+            await self._guest(guest)
+
+    async def _attachment(self, attachment: ZoneAttachment) -> None:
+        if attachment.deleting:
+            await self.cluster.remove_finalizer(ZONE_ATTACHMENT, attachment, AGENT_FINALIZER)
+            return
+        if attachment.status.observed_generation == attachment.metadata.generation:
+            return
+        attachment = await self.cluster.add_finalizer(ZONE_ATTACHMENT, attachment, AGENT_FINALIZER)
+        conditions = Conditions(attachment.status, attachment.metadata.generation)
+        conditions.ready(Reason.IN_FORCE)
+        status = ZoneAttachmentStatus(
+            observed_generation=attachment.metadata.generation, bridge="dsz0", conditions=conditions.build()
+        )
+        await self.cluster.apply_status(ZONE_ATTACHMENT, attachment, status)
+
+    async def _guest(self, guest: Guest) -> None:
+        if guest.deleting:
+            await self.cluster.remove_finalizer(GUEST, guest, AGENT_FINALIZER)
+            return
+        current = guest.status.observed_generation == guest.metadata.generation
+        if current and (self.refusal is None) == _ready(guest):
+            return
+        guest = await self.cluster.add_finalizer(GUEST, guest, AGENT_FINALIZER)
+        conditions = Conditions(guest.status, guest.metadata.generation, order=GUEST_STEPS)
+        for step in GUEST_STEPS:
+            conditions.true(step, Reason.AVAILABLE)
+        if self.refusal is None:
+            conditions.ready(Reason.RUNNING)
+        else:
+            conditions.false(Type.SERVICES_READY, *self.refusal)
+            conditions.stalled(*self.refusal)
+        document: dict[str, Any] = json.loads(guest.spec.compose.document)
+        status = GuestStatus(
+            observed_generation=guest.metadata.generation,
+            epoch=guest.spec.epoch,
+            compose_digest=guest.spec.compose.digest,
+            started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            services=[
+                ServiceStatus(name=name, image=service["image"], state="running")
+                for name, service in sorted(document["services"].items())
+            ],
+            conditions=conditions.build(),
+        )
+        await self.cluster.apply_status(GUEST, guest, status)
+
+
+def _ready(guest: Guest) -> bool:
+    return any(each.type == Type.READY and each.status == "True" for each in guest.status.conditions)

@@ -1,0 +1,151 @@
+"""The operator as a process: killed at every action, stopped, started twice, without the API server."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from dsecos_api import Type
+from dsecos_runtime import GUEST, LEASE, SECRET, STACK, ZONE_ATTACHMENT, Object
+
+from . import cloud as given
+from .agent import PretendAgent
+from .cloud import Cloud, truth, until
+from .conftest import Tenant
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+NODE_SPACE = "dsecos-node-node-1"
+
+
+def shop(tenant: Tenant) -> Object:
+    return given.stack(
+        "shop",
+        tenant.name,
+        compose={
+            "inline": "services: {web: {image: a, environment: {A: '${x}'}}}",
+            "secretValues": [{"name": "x", "secretKeyRef": {"name": "s", "key": "k"}}],
+        },
+        volumes=[{"name": "data", "size": "1Gi"}],
+    )
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def running_afterwards(cloud: Cloud) -> AsyncIterator[None]:
+    """Whatever a test does to the operator, the next one finds it running."""
+    yield
+    if not cloud.ended:
+        cloud.stop()
+    cloud.start()
+
+
+def done(log: Path, since: int) -> list[str]:
+    """The actions that the log tells of, each once, in order."""
+    names: list[str] = []
+    for line in log.read_text().splitlines()[since:]:
+        if '"action done"' in line and (name := json.loads(line)["action"]) not in names:
+            names.append(name)
+    return names
+
+
+async def killed_at(cloud: Cloud, point: str) -> None:
+    """Replace the running operator by one that dies after an action."""
+    cloud.stop()
+    cloud.start(DSECOS_FAULT_POINT=point)
+
+
+async def dead(cloud: Cloud, point: str) -> None:
+    async def look() -> bool:
+        return cloud.ended
+
+    await until(look, 60, f"killed after {point}")
+
+
+async def test_killed_after_each_action_nothing_is_lost_and_nothing_is_double(
+    cloud: Cloud, tenant: Tenant, agent: PretendAgent
+) -> None:
+    since = len(cloud.log.read_text().splitlines())
+    await cloud.apply(given.secret("s", tenant.name, k="v"), shop(tenant))
+    await cloud.ready("shop", tenant.name)
+    deploying = done(cloud.log, since)
+    since = len(cloud.log.read_text().splitlines())
+    await cloud.delete(STACK, "shop", tenant.name)
+    await cloud.gone(STACK, "shop", tenant.name)
+    deleting = done(cloud.log, since)
+    assert {"stack-finalizer-add", "stack-claim", "secret-apply", "guest-apply"} <= set(deploying)
+    assert {"guest-delete", "secret-delete", "attachment-delete", "stack-finalizer-remove"} <= set(deleting)
+
+    for point in deploying:
+        await killed_at(cloud, point)
+        await cloud.apply(shop(tenant))
+        await dead(cloud, point)
+        cloud.start()
+        stack = await cloud.ready("shop", tenant.name, 60)
+        guests = [each.name for each in await cloud.admin.list(GUEST, NODE_SPACE)]
+        assert guests == [stack.status.guest], f"after {point}"
+        await cloud.delete(STACK, "shop", tenant.name)
+        await cloud.gone(STACK, "shop", tenant.name)
+
+    for point in deleting:
+        await cloud.apply(shop(tenant))
+        await cloud.ready("shop", tenant.name, 60)
+        await killed_at(cloud, point)
+        await cloud.delete(STACK, "shop", tenant.name)
+        await dead(cloud, point)
+        cloud.start()
+        await cloud.gone(STACK, "shop", tenant.name, 60)
+        assert await cloud.admin.list(GUEST, NODE_SPACE) == []
+        assert await cloud.admin.list(ZONE_ATTACHMENT, NODE_SPACE) == []
+        assert [each["metadata"]["name"] for each in await cloud.admin.list(SECRET, NODE_SPACE)] == [
+            "agent-binding"
+        ]
+
+
+async def test_a_restart_changes_nothing(cloud: Cloud, tenant: Tenant, agent: PretendAgent) -> None:
+    await cloud.apply(given.secret("s", tenant.name, k="v"), shop(tenant))
+    stack = await cloud.ready("shop", tenant.name)
+    before = await cloud.admin.get(GUEST, stack.status.guest or "", NODE_SPACE)
+    assert cloud.stop() == 0
+    since = len(cloud.log.read_text().splitlines())
+    cloud.start()
+
+    async def looked() -> bool:
+        return "controllers run" in "\n".join(cloud.log.read_text().splitlines()[since:])
+
+    await until(looked)
+    await cloud.apply(given.stack("next", tenant.name))
+    await cloud.ready("next", tenant.name)
+    assert (await cloud.admin.get(GUEST, before.name, NODE_SPACE)).metadata.resource_version == (
+        before.metadata.resource_version
+    )
+    found = await cloud.admin.get(STACK, "shop", tenant.name)
+    assert found.metadata.resource_version == stack.metadata.resource_version
+
+
+async def test_of_two_operators_one_acts(cloud: Cloud, tenant: Tenant, agent: PretendAgent) -> None:
+    first = (await cloud.admin.get(LEASE, "dsecos-operator", "dsecos-system"))["spec"]["holderIdentity"]
+    assert first
+    second = Cloud.beside(cloud)
+    second.start(DSECOS_OPERATOR_METRICS_PORT="0")
+    await cloud.apply(given.stack("one", tenant.name))
+    await cloud.ready("one", tenant.name)
+    assert "controllers run" not in second.log.read_text()
+    cloud.stop(signal.SIGKILL)
+    await cloud.apply(given.stack("two", tenant.name))
+    await cloud.ready("two", tenant.name, 60)
+    assert second.stop() == 0
+
+
+async def test_the_api_server_is_away_for_a_while(cloud: Cloud, tenant: Tenant, agent: PretendAgent) -> None:
+    await cloud.apply(given.stack("shop", tenant.name))
+    await cloud.ready("shop", tenant.name)
+    cloud.plane.stop()
+    cloud.plane.start()
+    if cloud.ended:  # it gave up its leadership: the supervisor starts it again
+        cloud.start()
+    await cloud.apply(given.stack("after", tenant.name))
+    await cloud.ready("after", tenant.name, 90)
+    assert truth(await cloud.admin.get(STACK, "shop", tenant.name), Type.READY) == "True"
