@@ -20,17 +20,18 @@ UNREACHABLE = re.compile(
     r"|request canceled while waiting for connection|server misbehaving|x509:",
 )
 NOT_FOUND = re.compile(
-    r"manifest unknown|manifest for (?P<manifest>\S+) not found|pull access denied for (?P<denied>[^\s,]+)"
-    r"|repository (?P<repository>\S+) not found|No such image: (?P<image>\S+)|\bnot found: manifest"
-    r"|failed to resolve reference \"(?P<reference>[^\"]+)\"|invalid reference format|unauthorized"
+    r"manifest unknown|manifest for \S+ not found|pull access denied for|repository \S+ not found"
+    r"|No such image|failed to resolve reference|invalid reference format|unauthorized"
 )
 UNHEALTHY = re.compile(
-    r"container (?P<container>\S+) is unhealthy|container (?P<exited>\S+) exited \((?P<code>\d+)\)"
-    r"|dependency failed to start|application not healthy"
+    r"container \S+ is unhealthy|container \S+ exited \(\d+\)|dependency failed to start"
+    r"|application not healthy"
 )
+CONTAINER = re.compile(r"container (\S+) (?:is unhealthy|exited)")
+PULLED = re.compile(r"^ *(\S+) Error ", re.MULTILINE)
 INVALID = re.compile(
     r"yaml: |validating |is not allowed|must be a|undefined (service|volume|network|secret|config)"
-    r"|invalid (spec|proto|compose|interpolation|hostPort|containerPort)|depends on undefined|refers to undefined"
+    r"|invalid (spec|proto|compose|interpolation|hostPort|containerPort)|(depends on|refers to) undefined"
     r"|unsupported|empty compose file|no service selected|services must be|invalid project|duplicate"
 )
 PARSE_EXIT = 15
@@ -46,24 +47,24 @@ def blanked(log: str, secrets: list[str]) -> str:
 
 def classify(exit_code: int, log: str) -> ComposeFailedError:
     """The error for a failed `up`, from its exit code and its output (already blanked)."""
-    line = _last_telling_line(log)
-    message = f"docker compose failed with exit code {exit_code}: {line}"
-    if UNREACHABLE.search(log) and not UNHEALTHY.search(log):
-        return RegistryUnreachableError(message, log)
-    if found := NOT_FOUND.search(log):
-        image = next((one for one in found.groups() if one), "")
-        return ImageNotFoundError(message, log, image=image)
-    if found := UNHEALTHY.search(log):
-        container = found["container"] or found["exited"] or ""
-        return ServiceUnhealthyError(message, log, service=_service_of(container))
+    message = f"docker compose failed with exit code {exit_code}: {_last_telling_line(log)}"
+    if UNHEALTHY.search(log):
+        return ServiceUnhealthyError(message, log, service=_unhealthy_service(log))
+    pulled = PULLED.search(log)
+    service = pulled[1] if pulled else ""
+    if UNREACHABLE.search(log):
+        return RegistryUnreachableError(message, log, service=service)
+    if NOT_FOUND.search(log):
+        return ImageNotFoundError(message, log, service=service)
     if exit_code == PARSE_EXIT or INVALID.search(log):
         return ConfigInvalidError(message, log)
     return ComposeFailedError(message, log)
 
 
-def _service_of(container: str) -> str:
-    # <project>-<service>-<number>
-    return "-".join(container.split("-")[1:-1])
+def _unhealthy_service(log: str) -> str:
+    found = CONTAINER.search(log)
+    # A container is called <project>-<service>-<number>.
+    return "-".join(found[1].split("-")[1:-1]) if found else ""
 
 
 def _last_telling_line(log: str) -> str:

@@ -18,36 +18,29 @@ PROJECT = "app"
 
 
 class ComposeFailedError(AdapterError):
-    """`docker compose` refused or failed; `log` is the bounded tail of what it said, secrets blanked out."""
+    """`docker compose` refused or failed.
 
-    def __init__(self, message: str, log: str = "") -> None:
+    `log` is the tail of what it said, values of secrets blanked out; `service` the service that it was about,
+    empty where compose did not say.
+    """
+
+    def __init__(self, message: str, log: str = "", *, service: str = "") -> None:
         """Keep compose's own words beside a message that fits a condition."""
         super().__init__(message)
         self.log = log
+        self.service = service
 
 
 class ImageNotFoundError(ComposeFailedError):
-    """No registry has it, or this node may not read it; `image` as the document names it, empty if compose
-    did not say.
-    """
-
-    def __init__(self, message: str, log: str = "", *, image: str = "") -> None:
-        """Name the image."""
-        super().__init__(message, log)
-        self.image = image
+    """The registry does not have it, or this node may not read it, or its name is none."""
 
 
 class RegistryUnreachableError(ComposeFailedError, RetryableError):
-    """No connection to the registry."""
+    """The image is not on the node, and there is no connection to its registry."""
 
 
 class ServiceUnhealthyError(ComposeFailedError, RetryableError):
-    """All was started, but a service did not get healthy or ended; `service` may be empty."""
-
-    def __init__(self, message: str, log: str = "", *, service: str = "") -> None:
-        """Name the service."""
-        super().__init__(message, log)
-        self.service = service
+    """All was started, but a service did not get healthy or ended."""
 
 
 class ConfigInvalidError(ComposeFailedError):

@@ -1,5 +1,6 @@
 """What runs in a guest, as its dockerd tells: the project's containers, their health and their last words."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ LONGEST = 256
 """Characters of any word that a guest tells us."""
 
 MOST_CONTAINERS = 200
+LOOK_TIME = 20.0
+"""Seconds for all containers together."""
+
 LOG_LIMIT = 256 * 1024
 STATES = frozenset({"created", "running", "paused", "restarting", "removing", "exited", "dead"})
 HEALTH = re.compile(r"\((healthy|unhealthy|health: starting)\)")
@@ -29,14 +33,20 @@ async def version(shared: Path) -> str:
 
 async def services(shared: Path) -> Sequence[Service]:
     """All containers of the project, sorted by name. Raises DockerUnavailableError."""
-    found = []
-    for container in await _containers(shared):
-        try:
-            details = _dict(await socket.get_json(shared, f"/containers/{_id(container)}/json"))
-        except NotFoundError:
-            continue  # It went away in between; the next look will not list it.
-        found.append(_service(container, details))
-    return sorted(found, key=lambda service: service.name)
+    try:
+        async with asyncio.timeout(LOOK_TIME):
+            found = [await _look(shared, container) for container in await _containers(shared)]
+    except TimeoutError as error:
+        raise DockerUnavailableError(f"the guest's Docker took more than {LOOK_TIME:g} s") from error
+    return sorted((service for service in found if service is not None), key=lambda service: service.name)
+
+
+async def _look(shared: Path, container: dict[str, Any]) -> Service | None:
+    try:
+        details = await socket.get_json(shared, f"/containers/{_id(container)}/json")
+    except NotFoundError:
+        return None  # It went away in between; the next look will not list it.
+    return _service(container, _dict(details))
 
 
 async def logs(shared: Path, service: str, tail: int) -> str:

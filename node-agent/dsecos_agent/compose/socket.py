@@ -5,7 +5,6 @@ and used through its descriptor. What comes back is limited in bytes and in time
 nothing but data.
 """
 
-import asyncio
 import json
 import os
 import stat
@@ -77,7 +76,7 @@ async def response(
 
 async def get(shared: Path, path: str, query: Mapping[str, str] | None = None) -> bytes:
     """A whole answer. Raises DockerUnavailableError, NotFoundError."""
-    async with asyncio.timeout(ANSWER_TIME), response(shared, path, query or {}, ANSWER_TIME) as answer:
+    async with response(shared, path, query or {}, ANSWER_TIME) as answer:
         found = bytearray()
         async for chunk in answer.content.iter_any():
             found += chunk
