@@ -14,11 +14,14 @@ from enum import StrEnum
 from typing import Any
 
 import yaml
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from dsecos_cli.errors import CliError, RefusedError
+
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
+"""Control sequences, such as those for colours, and operating system commands (ECMA-48, 5.4 and 5.6)."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 PLAIN_WIDTH = 10_000
@@ -40,10 +43,10 @@ class Output(StrEnum):
 
 
 def clean(text: str) -> str:
-    """Text from elsewhere without control characters (ECMA-48) and without marks that change the reading
+    """Text from elsewhere without control sequences and characters, and without marks that change the reading
     direction.
     """
-    return _CONTROL.sub("", text)
+    return _CONTROL.sub("", _SEQUENCE.sub("", text))
 
 
 def styled(text: object, style: str = "") -> Text:
@@ -86,6 +89,15 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
     for row in rows:
         grid.add_row(*(cell if isinstance(cell, Text) else styled(cell) for cell in row))
     return grid
+
+
+def show(what: RenderableType) -> None:
+    """Write tables to standard output, without the blanks that fill their last column."""
+    console = stdout()
+    with console.capture() as capture:
+        console.print(what)
+    for line in capture.get().splitlines():
+        sys.stdout.write(line.rstrip() + "\n")
 
 
 def print_error(error: CliError) -> None:

@@ -11,7 +11,7 @@ from dsecos_api import Stack
 from dsecos_cli.ages import age
 from dsecos_cli.overview import Overview, render_overview, render_stack
 from dsecos_cli.progress import LiveProgress, progress_on
-from dsecos_cli.terminal import clean, stdout
+from dsecos_cli.terminal import clean, show
 from rich.console import Console
 
 from console.tests.objects import condition, stack_object
@@ -20,21 +20,21 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 def test_control_characters_are_taken_out() -> None:
-    assert clean("a\x1b[31mred\x1b[0m\r\nb\tc\x07\u202ed") == "a[31mred[0m\nb\tcd"
+    assert clean("a\x1b[31mred\x1b[0m\r\nb\tc\x07\u202ed\x1b]0;title\x07e\x1bcf") == "ared\nb\tcdecf"
 
 
 def test_markup_in_a_message_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     raw = stack_object()
     raw["metadata"] |= {"namespace": "demo", "generation": 1}
     raw["status"] = {"conditions": [condition("Ready", "False", "Failed", "[bold]no[/bold] \x1b[2J")]}
-    stdout().print(render_stack(Stack.parse(raw), [], NOW))
+    show(render_stack(Stack.parse(raw), [], NOW))
     written = capsys.readouterr().out
     assert "[bold]no[/bold]" in written
     assert "\x1b" not in written
 
 
 def test_an_empty_cluster_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    stdout().print(render_overview(Overview([], [], []), NOW, namespaces=True, wide=True))
+    show(render_overview(Overview([], [], []), NOW, namespaces=True, wide=True))
     assert "`dsecos deploy`" in capsys.readouterr().out
 
 

@@ -84,7 +84,18 @@ def log_command(
 ) -> list[str]:
     """The argument list; no shell sees it. The guest gets nothing of our environment."""
     command = ["lxc-attach", "-P", str(lxc_path), "-n", guest, "--clear-env", "--"]
-    command += ["docker", "compose", "-p", COMPOSE_PROJECT, "logs", "--no-color", "--tail", str(tail)]
+    command += [
+        "docker",
+        "compose",
+        "--ansi",
+        "never",
+        "-p",
+        COMPOSE_PROJECT,
+        "logs",
+        "--no-color",
+        "--tail",
+        str(tail),
+    ]
     command += ["--follow"] if follow else []
     command += ["--timestamps"] if timestamps else []
     return command + (["--", service] if service else [])

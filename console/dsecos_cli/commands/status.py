@@ -19,7 +19,7 @@ from dsecos_cli.errors import ExitCode, UnreachableError, UsageError
 from dsecos_cli.overview import Overview, newest_first, render_overview, render_stack
 from dsecos_cli.resources import EVENT, NODE, STACK, ZONE, Object
 from dsecos_cli.steps import Verdict, verdict
-from dsecos_cli.terminal import Output, print_structured, stdout
+from dsecos_cli.terminal import Output, print_structured, show, stdout
 
 T = TypeVar("T")
 
@@ -122,7 +122,6 @@ def _repeat(read: Callable[[], T], write: Callable[[T], None], *, watch: bool) -
 
 
 def _print(what: RenderableType, *, clear: bool) -> None:
-    console = stdout()
-    if clear and console.is_terminal:
-        console.clear()
-    console.print(what)
+    if clear:
+        stdout().clear()
+    show(what)
