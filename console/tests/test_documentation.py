@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def test_the_page_of_the_command_names_every_verb_and_no_other() -> None:
     table = page.partition("## Conventions")[0]
     named = set(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
     assert named == {command.callback.__name__ for command in app.registered_commands if command.callback}
+
+
+def test_every_dependency_has_its_line() -> None:
+    record = (CHECKOUT / "docs" / "decisions" / "0001-dependencies.md").read_text().lower()
+    parts = [*CHECKOUT.glob("*/pyproject.toml"), *CHECKOUT.glob("hack/*/pyproject.toml")]
+    needed = {
+        re.split(r"[=<>\[; ]", entry)[0]
+        for part in parts
+        for entry in tomllib.loads(part.read_text())["project"].get("dependencies", [])
+        if not entry.startswith("dsecos-")
+    }
+    assert [name for name in sorted(needed) if name.lower() not in record] == []
 
 
 def test_every_make_target_that_is_named_exists() -> None:
