@@ -1,4 +1,4 @@
-"""The API server as controllers see it: typed reads and writes.
+"""The API server as controllers see it: typed writes beside the reads of `Reader`.
 
 Nothing is retried here. A call either succeeds or raises a ClusterError, and the queue of the controller that
 made it decides when to look again. Writes are told to observers (the cache), so that who writes also reads
@@ -10,8 +10,7 @@ authentication.k8s.io/v1.
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -20,16 +19,13 @@ from pydantic import BaseModel
 
 from dsecos_runtime.credentials import Credentials
 from dsecos_runtime.errors import Conflict, NotFound
-from dsecos_runtime.resources import LEASE, SERVICE_ACCOUNT, Key, Object, Resource
-from dsecos_runtime.transport import Transport
+from dsecos_runtime.reader import Reader
+from dsecos_runtime.resources import SERVICE_ACCOUNT, Key, Object, Resource
 
 T = TypeVar("T")
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-PAGE = 250
-"""Objects in one page of a list: bounds the memory of a list of large objects."""
-
 TRIES = 4
 """Attempts to write with a version that others keep changing."""
 
@@ -39,8 +35,7 @@ SERVER_SET = frozenset(
 """What of the metadata is the server's and is not sent by an apply."""
 
 Observer = Callable[[Resource[Any], Object, bool], None]
-"""Called with a resource, an object that the server answered a write with, and whether the write removed it.
-"""
+"""Called with a resource, the object that a write was answered with, and whether the write removed it."""
 
 
 class Token(NamedTuple):
@@ -50,15 +45,13 @@ class Token(NamedTuple):
     expires: datetime
 
 
-class Cluster:
+class Cluster(Reader):
     """The API server. Raises ClusterError's subclasses only."""
 
     def __init__(self, credentials: Credentials, *, field_manager: str, timeout: float = 10.0) -> None:
-        self.credentials = credentials
+        super().__init__(credentials, timeout=timeout)
         self.field_manager = field_manager
         self.observers: list[Observer] = []
-        self.fence: Callable[[], float] | None = None
-        self._transport = Transport(credentials, timeout)
 
     @classmethod
     def connect(
@@ -69,67 +62,6 @@ class Cluster:
         `timeout`: seconds for one call. Raises CredentialsError.
         """
         return cls(Credentials.find(kubeconfig), field_manager=field_manager, timeout=timeout)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._transport._client.aclose()
-
-    # Reads
-
-    async def get(self, resource: Resource[T], name: str, namespace: str = "") -> T:
-        """Read one object. Raises NotFound."""
-        return resource.decode(await self._call("get", resource, resource.path(namespace, name)))
-
-    async def find(self, resource: Resource[T], name: str, namespace: str = "") -> T | None:
-        """Read one object; None if it does not exist."""
-        try:
-            return await self.get(resource, name, namespace)
-        except NotFound:
-            return None
-
-    async def list(
-        self,
-        resource: Resource[T],
-        namespace: str = "",
-        *,
-        labels: str | Mapping[str, str] = "",
-        fields: str | Mapping[str, str] = "",
-    ) -> builtins.list[T]:
-        """Read all objects, of all namespaces without `namespace`, that match both selectors."""
-        raws, _ = await self.list_raw(resource, namespace, labels=labels, fields=fields)
-        return [resource.decode(raw) for raw in raws]
-
-    async def list_raw(
-        self,
-        resource: Resource[Any],
-        namespace: str = "",
-        *,
-        labels: str | Mapping[str, str] = "",
-        fields: str | Mapping[str, str] = "",
-    ) -> tuple[builtins.list[Object], int]:
-        """The objects in the server's form, and the resourceVersion at which they are all of them."""
-        params = {"limit": str(PAGE)}
-        params |= {"labelSelector": selector} if (selector := _selector(labels)) else {}
-        params |= {"fieldSelector": selector} if (selector := _selector(fields)) else {}
-        items: builtins.list[Object] = []
-        while True:
-            page = await self._call("list", resource, resource.path(namespace), params=params)
-            items += page.get("items") or []
-            metadata = page["metadata"]
-            if not metadata.get("continue"):
-                return items, int(metadata["resourceVersion"])
-            params["continue"] = metadata["continue"]
-
-    async def served(self, resource: Resource[Any]) -> bool:
-        """Whether the server knows this kind."""
-        path = resource.path().rpartition("/")[0]
-        try:
-            found = await self._transport.call("get", path, kind="APIResourceList")
-        except NotFound:
-            return False
-        return any(entry["name"] == resource.plural for entry in found.get("resources", ()))
-
-    # Writes
 
     async def create(self, resource: Resource[T], obj: T | Object, *, field_manager: str = "") -> T:
         """Create an object. Raises Conflict if it exists."""
@@ -338,42 +270,12 @@ class Cluster:
             observer(resource, raw, removed)
         return resource.decode(raw)
 
-    async def _call(
-        self,
-        verb: str,
-        resource: Resource[Any],
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: Any = None,
-        content_type: str = "application/json",
-        fenced: bool = True,
-    ) -> Object:
-        # A lease is how leadership is had, so it cannot be under it. A write's time ends with the
-        # leadership's.
-        seconds = None
-        if self.fence is not None and fenced and verb not in ("get", "list") and resource is not LEASE:
-            seconds = self.fence()
-        return await self._transport.call(
-            verb,
-            path,
-            kind=resource.kind,
-            params=params,
-            body=body,
-            content_type=content_type,
-            seconds=seconds,
-        )
-
 
 def dump(status: BaseModel | Object) -> Object:
     """A status in its JSON form, without what is unset."""
     if isinstance(status, BaseModel):
         return status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return status
-
-
-def _selector(value: str | Mapping[str, str]) -> str:
-    return value if isinstance(value, str) else ",".join(f"{name}={text}" for name, text in value.items())
 
 
 def _without_status(raw: Object) -> Object:

@@ -29,6 +29,9 @@ from dsecos_runtime.workqueue import WorkQueue
 
 T = TypeVar("T")
 
+RESTART = 1.0
+"""Seconds until a controller's background is started again after it failed."""
+
 
 def own_key(obj: Any) -> Iterable[Key]:
     """An object wakes the key that it bears itself."""
@@ -284,4 +287,4 @@ class Controller(ABC):
                 return
             except Exception:  # noqa: BLE001
                 self._log.exception("background failed")
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(RESTART)

@@ -69,6 +69,10 @@ class Transport(GenericAsyncClient):
             ConnectionParams(timeout=httpx2.Timeout(timeout), trust_env=False), credentials.config
         )
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
     async def call(
         self,
         verb: str,

@@ -66,7 +66,7 @@ class TestReads:
     async def test_long_lists_come_in_pages(
         self, cluster: Cluster, config_map: Make, namespace: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("dsecos_runtime.cluster.PAGE", 2)
+        monkeypatch.setattr("dsecos_runtime.reader.PAGE", 2)
         for number in range(5):
             await cluster.create(CONFIG_MAP, config_map(f"cm-{number}"))
         found = await cluster.list(CONFIG_MAP, namespace, fields="metadata.name!=kube-root-ca.crt")
