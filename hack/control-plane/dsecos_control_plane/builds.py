@@ -26,8 +26,9 @@ PROGRAMS = {
 }
 """Name of each program and the Go package that holds its main function."""
 
-Report = Callable[[str, int, int], None]
-"""Called with what is being built, the number of packages compiled so far and of all that need compiling."""
+Report = Callable[[int, int], None]
+"""Called with the number of packages compiled so far and of all that need compiling, 0 while it is not known.
+"""
 
 
 def kubernetes_version(go_mod: str) -> str:
@@ -80,10 +81,8 @@ def build(cache: Path, programs: Sequence[str] = tuple(PROGRAMS), report: Report
     if all((folder / name).exists() for name in programs):
         return folder
     with _locked(cache / "control-plane" / "lock"):
-        version = kubernetes_version((MODULE / "go.mod").read_text())
-        for name in programs:
-            if not (folder / name).exists():
-                _build_one(cache, name, folder, version, report or _silent)
+        if missing := [name for name in programs if not (folder / name).exists()]:
+            _build(cache, missing, folder, report or _silent)
     return folder
 
 
@@ -109,35 +108,34 @@ def _same(source: Path, destination: Path) -> bool:
     return source.samefile(destination) or copied
 
 
-def _build_one(cache: Path, name: str, folder: Path, version: str, report: Report) -> None:
+def _build(cache: Path, programs: Sequence[str], folder: Path, report: Report) -> None:
+    """Build programs in one call of the compiler, so that no core waits while one of them is linked."""
     program, environment = go(cache)
     environment = {**os.environ, **environment}
-    flags = ["-ldflags", linker_flags(version)]
-    report(name, 0, 0)
-    stale = run(
-        [program, "list", "-deps", "-f", "{{if .Stale}}x{{end}}", *flags, PROGRAMS[name]],
-        env=environment,
-        cwd=MODULE,
-    )
-    total = len(stale.split())
+    flags = ["-ldflags", linker_flags(kubernetes_version((MODULE / "go.mod").read_text()))]
+    packages = [PROGRAMS[name] for name in programs]
+    listing = ["list", "-deps", "-f", "{{if .Stale}}x{{end}}", *flags, *packages]
+    report(0, 0)
+    total = len(run([program, *listing], env=environment, cwd=MODULE).split())
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        output = Path(scratch) / name
-        command = [str(program), "build", "-v", *flags, "-o", str(output), PROGRAMS[name]]
+        command = [str(program), "build", "-v", *flags, "-o", f"{scratch}/", *packages]
         lines: list[str] = []
         with subprocess.Popen(
             command, env=environment, cwd=MODULE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
         ) as compiler:
             for line in compiler.stderr or ():
                 lines.append(line.rstrip())
-                report(name, len(lines), max(total, len(lines)))
+                report(len(lines), max(total, len(lines)))
         if compiler.returncode != 0:
-            msg = f"{name} could not be built: " + "\n".join(lines[-TAIL_LINES:])
+            msg = f"{', '.join(programs)} could not be built: " + "\n".join(lines[-TAIL_LINES:])
             raise ToolchainError(msg)
-        output.chmod(0o755)
-        output.replace(folder / name)
+        for name in programs:
+            built = Path(scratch) / name
+            built.chmod(0o755)
+            built.replace(folder / name)
 
 
-def _silent(_name: str, _done: int, _total: int) -> None:
+def _silent(_done: int, _total: int) -> None:
     """Report nothing."""
 
 

@@ -6,7 +6,9 @@ from typing import Any
 from dsecos_api.names import AGENT_BINDING_SECRET, AGENT_SERVICE_ACCOUNT, SYSTEM_NAMESPACE, node_namespace
 
 from dsecos_control_plane.credentials import Account
+from dsecos_control_plane.errors import NotReadyError
 from dsecos_control_plane.kubectl import Kubectl
+from dsecos_control_plane.progress import Say
 from dsecos_control_plane.readiness import wait
 from dsecos_control_plane.settings import SOURCE, Settings
 
@@ -84,15 +86,38 @@ def development_license() -> dict[str, Any]:
     }
 
 
-def deploy_sample(kubectl: Kubectl) -> list[str]:
+def deploy_sample(kubectl: Kubectl, say: Say) -> list[str]:
     """Apply the sample into its namespace, wait until it serves, and return its URLs.
 
     Raises:
-        CommandError: it was not ready in time.
+        NotReadyError: it was not ready in time; the message says what it says of itself.
     """
     scope = f"--namespace={SAMPLE_NAMESPACE}"
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SAMPLE_NAMESPACE}})
     kubectl.apply_from(f"--filename={SAMPLE}", scope)
-    kubectl.wait("condition=Ready", scope, "stacks.dsecos.io", "--all", timeout=STACK_SECONDS)
+    told: list[str] = []
+
+    def ready() -> bool:
+        told[:] = [
+            state for stack in kubectl.get(scope, "stacks.dsecos.io")["items"] if (state := unready(stack))
+        ]
+        say("; ".join(told))
+        return not told
+
+    try:
+        wait(ready, "the sample to be ready", STACK_SECONDS)
+    except NotReadyError as error:
+        msg = f"{error}: {'; '.join(told)}"
+        raise NotReadyError(msg) from error
     stacks = kubectl.get(scope, "stacks.dsecos.io")["items"]
     return [url for stack in stacks for url in stack["status"].get("endpoints", [])]
+
+
+def unready(stack: dict[str, Any]) -> str:
+    """Say why a Stack is not ready for what its spec says now; empty if it is."""
+    status = stack.get("status", {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
+    ready = conditions.get("Ready", {"status": "Unknown", "reason": "NotSeen", "message": "no status yet"})
+    if ready["status"] == "True" and status.get("observedGeneration") == stack["metadata"]["generation"]:
+        return ""
+    return f"{stack['metadata']['name']}: {ready['reason']} {ready['message']}".strip()

@@ -31,10 +31,10 @@ class Process:
     """One long-running process.
 
     `before` are commands that run as root ahead of each start. `revision` names the version of whatever the
-    command line does not show (code, certificates): another revision means a restart. `writable` are the only
-    folders that it may write to under systemd. `children_survive`: processes that it started live on when it
-    stops, as the monitors of LXC guests must. `root` marks the one that needs the host's namespaces and
-    capabilities.
+    command line does not show: another revision means a restart. `writable` are the only folders that it may
+    write to under systemd. `children_survive`: processes that it started live on when it stops, as the
+    monitors of LXC guests must. `root` marks the one that needs the host's namespaces and capabilities,
+    `sandboxes` one that makes namespaces for programs that it does not trust.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Process:
     revision: str = ""
     children_survive: bool = False
     root: bool = False
+    sandboxes: bool = False
 
 
 def etcd(settings: Settings) -> Process:
@@ -206,7 +207,9 @@ def operator(settings: Settings, revision: str) -> Process:
         argv=(f"{settings.home}/venv/operator/bin/dsecos-operator",),
         identity=identity(settings, "operator"),
         environment={**settings.environment(), "KUBECONFIG": f"{settings.home}/operator/kubeconfig"},
+        writable=(settings.home / "operator",),
         revision=revision,
+        sandboxes=True,
     )
 
 

@@ -25,17 +25,27 @@ ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectControlGroups=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
 SystemCallArchitectures=native
-SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 """
 """For a service that speaks to others over sockets and writes to its own folder. The three capabilities are
 what setpriv(1) needs to give up all of them; the service itself has none.
+"""
+
+PLAIN = """\
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+SystemCallFilter=@system-service
+"""
+
+SANDBOXING = """\
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+SystemCallFilter=@system-service @mount
+"""
+"""For a service that runs bubblewrap: it makes namespaces, mounts in them, and brings up their loopback link.
 """
 
 AGENT = """\
@@ -162,7 +172,8 @@ def _sandbox(settings: Settings, process: Process) -> list[str]:
     written.
     """
     shown = f"BindReadOnlyPaths={settings.home}"
-    return [SANDBOX.rstrip(), shown, *(f"BindPaths={path}" for path in process.writable)]
+    more = SANDBOXING if process.sandboxes else PLAIN
+    return [SANDBOX.rstrip(), more.rstrip(), shown, *(f"BindPaths={path}" for path in process.writable)]
 
 
 def _quote(word: str) -> str:

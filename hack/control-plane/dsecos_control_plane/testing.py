@@ -36,9 +36,11 @@ from pathlib import Path
 from types import TracebackType
 
 import psutil
+from rich.console import Console
 
-from dsecos_control_plane import home, host, lifecycle
+from dsecos_control_plane import down, home, lifecycle
 from dsecos_control_plane.command import run
+from dsecos_control_plane.progress import Steps
 from dsecos_control_plane.settings import Settings
 
 PREFIX = "dsecos-test-"
@@ -124,10 +126,9 @@ def scratch_settings() -> Settings:
 
 def remove(settings: Settings) -> None:
     """Stop every process of an instance, take it from the host, and remove its home."""
-    lifecycle.choose_backend(settings).close()
-    host.release(settings)
     if (settings.home / home.MARKER).exists():
-        home.remove(settings)
+        with Steps(Console(quiet=True)) as steps:
+            down.clean(settings, steps)
     elif settings.home.exists():
         shutil.rmtree(settings.home)
 

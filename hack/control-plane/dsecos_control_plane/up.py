@@ -154,8 +154,8 @@ class Up:
             say(started)
 
     def _sample(self) -> None:
-        with self._steps.step(f"Sample application in namespace {objects.SAMPLE_NAMESPACE}"):
-            urls = objects.deploy_sample(self._kubectl)
+        with self._steps.step(f"Sample application in namespace {objects.SAMPLE_NAMESPACE}") as say:
+            urls = objects.deploy_sample(self._kubectl, say)
         for url in urls:
             self._steps.note(f"The sample answers at [bold]{url}[/]")
         self._steps.note("Look around: kubectl get dsecos -A. Change it: kubectl edit stack -n demo.")
@@ -180,4 +180,6 @@ def _told(started: list[str]) -> str:
 
 
 def _packages_compiled(say: Say) -> builds.Report:
-    return lambda program, done, total: say(f"{program}: {done} of {total} packages compiled")
+    return lambda done, total: say(
+        f"{done} of {total} packages compiled" if total else "looking what to compile"
+    )

@@ -140,6 +140,7 @@ class TestSystemd:
             assert "NoNewPrivileges" not in unit
         else:
             assert unit["NoNewPrivileges"] == unit["ProtectHome"] == ["yes"]
+            assert unit["SystemCallFilter"][0].startswith("@system-service")
             assert unit["ProtectSystem"] == ["strict"]
             assert unit.get("BindPaths", []) == [str(path) for path in process.writable]
             assert "KillMode" not in unit

@@ -3,6 +3,7 @@
 Its root is the guest template: a Debian with systemd that every machine with DsecOS can build.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,21 @@ def test_a_service_writes_where_it_may_and_nowhere_else(machine: Machine) -> Non
     wait((folders[0] / "written").exists, "the service to write", 10)
     assert not (folders[1] / "written").exists()
     machine.backend.remove(["writer"])
+
+
+def test_the_operators_sandbox_still_lets_bubblewrap_make_one(machine: Machine) -> None:
+    bwrap = machine.folder / "machine" / "rootfs" / "usr" / "bin" / "bwrap"
+    shutil.copy2("/usr/bin/bwrap", bwrap)
+    box = ("--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL")
+    files = ("--tmpfs", "/tmp", "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--dev", "/dev")
+    lib64 = ("--symlink", "usr/lib64", "/lib64")
+    argv = ("/usr/bin/bwrap", *box, *files, *lib64, "--", "/usr/bin/sleep", "4321")
+    user = Identity(65534, 65534)
+    machine.backend.apply([Process(name="boxes", argv=argv, identity=user, sandboxes=True)])
+    wait(
+        lambda: succeeds([*attach(machine.folder), "pgrep", "-f", "^/usr/bin/sleep 4321"]), "the sandbox", 10
+    )
+    machine.backend.remove(["boxes"])
 
 
 def test_only_what_changed_is_restarted(machine: Machine) -> None:
