@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from dsecos_api import Condition, Guest, Node, Reason, Type, ZoneAttachment
 from dsecos_api.names import AGENT_LEASE, LABEL_NODE, OPERATOR_FINALIZER, node_namespace
@@ -30,6 +31,7 @@ from dsecos_runtime import (
 from dsecos_operator.kinds import SECRET_STAMP, Stamp, node_of
 from dsecos_operator.nodes import heartbeat, status
 from dsecos_operator.nodes.plan import Action, AddFinalizer, Apply, Observed, Remove, RemoveFinalizer, plan
+from dsecos_operator.nodes.registration import node_role
 
 LOOK_AGAIN = 10.0
 """Seconds between two looks at a node whose agent is not there, or whose namespace is going away."""
@@ -50,7 +52,9 @@ class NodeController(Controller):
         self._seen: dict[Key, heartbeat.Seen] = {}
         self.inputs = (
             Input(NODE, changed=_worth_a_look),
-            Input(LEASE, keys=_node_of_lease, changed=_is_new, fields=f"metadata.name={AGENT_LEASE}"),
+            Input(
+                LEASE, keys=_node_of_lease, changed=_promise_changed, fields=f"metadata.name={AGENT_LEASE}"
+            ),
             Input(GUEST, keys=_node_of_object, changed=_is_new),
             Input(ZONE_ATTACHMENT, keys=_node_of_object, changed=_is_new),
             *(
@@ -66,6 +70,8 @@ class NodeController(Controller):
         if observed is None:
             self._seen.pop(key, None)
             return None
+        if observed.node.deleting:
+            observed = await self._confirmed(observed)
         actions = plan(observed)
         if not observed.node.spec.paused or observed.node.deleting:
             await act_all(actions, lambda action: self._act(observed.node, action))
@@ -98,6 +104,20 @@ class NodeController(Controller):
         )
         attachments = tuple(each.name for each in cache.list(ZONE_ATTACHMENT, namespace))
         return Observed(node, there, in_use=guests, attachments=attachments)
+
+    async def _confirmed(self, observed: Observed) -> Observed:
+        """Whether something is gone is asked of the API server: a watch may not have told of it yet."""
+        name = observed.node.name
+        there: dict[tuple[str, Key], Object | Stamp] = {}
+        for resource, key in (
+            (NAMESPACE, Key("", node_namespace(name))),
+            (CLUSTER_ROLE, Key("", node_role(name))),
+            (CLUSTER_ROLE_BINDING, Key("", node_role(name))),
+        ):
+            found = await self._runtime.cluster.find(resource, key.name)
+            if found is not None:
+                there[resource.kind, key] = found
+        return replace(observed, there=there)
 
     async def _act(self, node: Node, action: Action) -> None:
         cluster = self._runtime.cluster
@@ -148,8 +168,13 @@ def _node_of_object(obj: Guest | ZoneAttachment) -> Iterable[Key]:
     return (Key("", node),) if node else ()
 
 
+def _promise_changed(old: Object | None, new: Object) -> bool:
+    """Renewals are expected, and who waits for one looks every few seconds; a new agent may promise other times."""
+    promise = ("holderIdentity", "leaseDurationSeconds")
+    return old is None or any(old["spec"].get(part) != new["spec"].get(part) for part in promise)
+
+
 def _is_new(old: object | None, _: object) -> bool:
-    """Of a Lease as well: renewals are expected, and who waits for one looks every few seconds."""
     return old is None
 
 

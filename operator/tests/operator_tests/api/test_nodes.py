@@ -132,8 +132,6 @@ class TestRights:
         }
         with pytest.raises(Forbidden):
             await operator.create(CLUSTER_ROLE_BINDING, binding)
-        with pytest.raises(Forbidden):
-            await operator.patch(NODE, Key("", "node-1"), {"status": {}})
         await operator.close()
 
 

@@ -148,4 +148,5 @@ async def test_the_api_server_is_away_for_a_while(cloud: Cloud, tenant: Tenant, 
         cloud.start()
     await cloud.apply(given.stack("after", tenant.name))
     await cloud.ready("after", tenant.name, 90)
-    assert truth(await cloud.admin.get(STACK, "shop", tenant.name), Type.READY) == "True"
+    found = await cloud.admin.get(STACK, "shop", tenant.name)
+    assert truth(found, Type.READY) == "True"
