@@ -168,6 +168,13 @@ def test_this_machine_is_looked_at_without_a_trace(environment: Path) -> None:
             "node a",
             "agent",
         ),
+        (
+            ClusterFacts(
+                version="v1", license_reason="DevelopmentLicense", licensed=True, nodes={"a": (False, "")}
+            ),
+            "node a",
+            "operator",
+        ),
     ],
 )
 def test_each_lack_of_the_cluster_has_its_remedy(facts: ClusterFacts, name: str, fix: str) -> None:

@@ -41,5 +41,5 @@ def _ready(obj: KubeObject) -> tuple[bool, str]:
     conditions: list[Condition] = getattr(getattr(obj, "status", None), "conditions", [])
     ready = next((c for c in conditions if c.type == Type.READY), None)
     if ready is None:
-        return False, "Pending"
+        return False, ""
     return ready.status is ConditionStatus.TRUE, ready.reason

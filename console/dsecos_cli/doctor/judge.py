@@ -270,29 +270,30 @@ def _cluster(facts: ClusterFacts) -> Iterator[Check]:
         return
     yield Check("cluster", "CRDs", Level.OK, "all kinds of dsecos.io are served")
     if facts.license_reason is None:
-        advice = advice_for("LicenseMissing")
         yield Check(
-            "cluster",
-            "license",
-            Level.FAIL,
-            "none, so nothing new is deployed",
-            advice.action if advice else "",
+            "cluster", "license", Level.FAIL, "none, so nothing new is deployed", _fix("LicenseMissing")
         )
     else:
-        level = Level.OK if facts.licensed else Level.FAIL
-        advice = advice_for(facts.license_reason) if level is Level.FAIL else None
-        yield Check("cluster", "license", level, facts.license_reason, advice.action if advice else "")
+        yield _told("license", facts.licensed, facts.license_reason)
     if not facts.nodes:
         yield Check("cluster", "nodes", Level.FAIL, "none", "`make up` joins this machine.")
     for name, (ready, reason) in sorted(facts.nodes.items()):
-        advice = None if ready else advice_for(reason)
-        yield Check(
-            "cluster",
-            f"node {name}",
-            Level.OK if ready else Level.FAIL,
-            reason,
-            advice.action if advice else "",
+        yield _told(f"node {name}", ready, reason)
+
+
+def _told(name: str, ready: bool, reason: str) -> Check:
+    if ready:
+        return Check("cluster", name, Level.OK, reason)
+    if not reason:
+        return Check(
+            "cluster", name, Level.FAIL, "nobody has looked at it yet", "Does the operator run? `make status`"
         )
+    return Check("cluster", name, Level.FAIL, reason, _fix(reason))
+
+
+def _fix(reason: str) -> str:
+    advice = advice_for(reason)
+    return advice.action if advice else ""
 
 
 def version_of(text: str) -> tuple[int, int] | None:

@@ -87,7 +87,7 @@ class ClusterFacts:
     hint: str = ""
     missing_kinds: tuple[str, ...] = ()
     license_reason: str | None = None
-    """Reason of the License's Ready condition; None where there is no License."""
+    """Reason of the License's Ready condition, empty while it has none; None where there is no License."""
     licensed: bool = False
     nodes: Mapping[str, tuple[bool, str]] = field(default_factory=dict)
-    """Node -> (ready, reason)."""
+    """Node -> (ready, reason); no reason while it has no Ready condition."""
