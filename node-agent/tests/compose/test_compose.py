@@ -119,12 +119,13 @@ async def test_failures_are_told_apart(guest: RunningGuest, compose: GuestCompos
     with pytest.raises(RegistryUnreachableError) as failed:
         await compose.up(NAME, OWNER, 'services: {web: {image: "nosuch:1"}}', env={}, time_limit=60)
     assert failed.value.service == "web"
-    ends = SLEEPER.replace('["sleep", "1000"]', '["sh", "-c", "sleep 0.5; exit 3"]')
+    check = '{test: ["CMD", "false"], interval: 200ms, retries: 2}'
+    failing = SLEEPER.replace("command:", f"healthcheck: {check}, command:")
     with pytest.raises(ServiceUnhealthyError) as unhealthy:
-        await compose.up(NAME, OWNER, ends, env={}, time_limit=60)
+        await compose.up(NAME, OWNER, failing, env={}, time_limit=60)
     assert unhealthy.value.service == "web"
     (web,) = await compose.services(guest.shared)
-    assert (web.state, web.exit_code) == ("exited", 3)
+    assert (web.state, web.health) == ("running", "unhealthy")
 
 
 async def test_secrets_are_blanked_in_what_is_kept_of_a_failure(

@@ -7,6 +7,7 @@ outside 192.0.2.10 --- 192.0.2.1 node 10.213.1.1 --- dtz1: one .2, two .3
 import asyncio
 import itertools
 import json
+import subprocess
 import sys
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -21,6 +22,10 @@ NODE, OUTSIDE = "192.0.2.1", "192.0.2.10"
 PEER = Path(__file__).with_name("peer.py")
 DROPPED = 0.25
 """Seconds of silence after which a packet counts as dropped."""
+
+
+def bridge_port(link: str, setting: str) -> None:
+    subprocess.run(["bridge", "link", "set", "dev", link, *setting.split()], check=True)
 
 
 class Peer:
@@ -129,6 +134,8 @@ class World:
         inside = self.peers[guest.name].namespace
         inside.veth(guest.link, mac=guest.mac)
         await self.links.attach(guest.link, guest.bridge)
+        # Isolation of ports is a second lock; here the tables are to hold alone.
+        bridge_port(guest.link, "isolated off")
         inside.ip(f"addr add {guest.address}/32 dev eth0")
         inside.ip(f"route add {zone.gateway.ip}/32 dev eth0")
         inside.ip(f"route add default via {zone.gateway.ip} dev eth0")

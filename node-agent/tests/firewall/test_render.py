@@ -1,0 +1,159 @@
+"""The renderer: whatever the policy, the kernel takes it, its order does not matter, and the end of every
+chain is a drop.
+"""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from random import Random
+from typing import TypeVar
+
+import nftables
+import pytest
+from dsecos_agent.firewall.model import (
+    L4,
+    Denied,
+    Direction,
+    ExposedPort,
+    GuestPolicy,
+    InvalidPolicyError,
+    Policy,
+)
+from dsecos_agent.firewall.render import Names, render
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .policies import policies
+from .world import World
+
+NAMES = Names("dtfw", "dt")
+T = TypeVar("T")
+POLICY = Policy(World.zones, World.guests)
+
+
+@pytest.fixture
+def nft(network: None) -> nftables.Nftables:
+    """Loads into the kernel, in a namespace of the test's own: what `nft -c` would accept can still be
+    refused there.
+    """
+    return nftables.Nftables()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(policy=policies())
+def test_every_policy_loads(nft: nftables.Nftables, policy: Policy) -> None:
+    code, _, error = nft.cmd(render(policy, NAMES))
+    assert code == 0, error
+
+
+@settings(deadline=None)
+@given(policy=policies(), random=st.randoms())
+def test_order_does_not_matter(policy: Policy, random: Random) -> None:
+    def shuffled(things: tuple[T, ...]) -> tuple[T, ...]:
+        copy = list(things)
+        random.shuffle(copy)
+        return tuple(copy)
+
+    other = replace(
+        policy,
+        zones=shuffled(tuple(replace(zone, egress_to=shuffled(zone.egress_to)) for zone in policy.zones)),
+        guests=shuffled(
+            tuple(
+                replace(
+                    guest,
+                    exposed=shuffled(
+                        tuple(replace(port, sources=shuffled(port.sources)) for port in guest.exposed)
+                    ),
+                )
+                for guest in policy.guests
+            )
+        ),
+    )
+    assert render(other, NAMES) == render(policy, NAMES)
+
+
+@settings(deadline=None)
+@given(policy=policies())
+def test_whatever_concerns_a_zone_ends_in_a_drop(policy: Policy) -> None:
+    chains = chains_of(render(policy, NAMES))
+    for name in ("from_port", "between_ports", "from_zone", "to_zone", "input"):
+        assert chains[name][-1] == "drop", name
+    assert chains["forward"][-2:] == ['iifname "dtz*" goto from_zone', "goto to_zone"]
+    assert chains["output"][-1] == "goto to_zone"
+    for name, rules in chains.items():
+        if name.startswith("egress_"):
+            assert rules[-1] == "drop" or rules == ["accept"], name
+
+
+def chains_of(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    rules: list[str] | None = None
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("chain "):
+            rules = found.setdefault(line.split()[1], [])
+        elif line == "}":
+            rules = None
+        elif rules is not None and not line.startswith("type "):
+            rules.append(line)
+    return found
+
+
+def test_counters_begin_with_what_they_are_given() -> None:
+    text = render(
+        POLICY, NAMES, {("one", Direction.INGRESS): Denied(7, 420), ("gone", Direction.EGRESS): Denied(1, 1)}
+    )
+    assert "counter ingress-one { packets 7 bytes 420 }" in text
+    assert "counter egress-one { packets 0 bytes 0 }" in text
+    assert "gone" not in text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        replace(POLICY, zones=POLICY.zones[:1]),
+        replace(POLICY, zones=(*POLICY.zones, POLICY.zones[0])),
+        replace(POLICY, guests=(*POLICY.guests, POLICY.guests[0])),
+        replace(POLICY, guests=(replace(POLICY.guests[0], name="x; flush ruleset"),)),
+        replace(POLICY, guests=(replace(POLICY.guests[0], name="Up"),)),
+        replace(POLICY, guests=(replace(POLICY.guests[0], link='dtg1" accept'),)),
+        replace(POLICY, guests=(replace(POLICY.guests[0], link="eth0"),)),
+        replace(POLICY, guests=(replace(POLICY.guests[0], mac="02-00-00-00-00-01"),)),
+        replace(POLICY, guests=(replace(POLICY.guests[0], address=POLICY.zones[0].gateway.ip),)),
+        replace(POLICY, zones=(replace(POLICY.zones[0], bridge="br0"), POLICY.zones[1])),
+        replace(POLICY, registry_port=0),
+        replace(POLICY, guests=(replace(POLICY.guests[0], exposed=(ExposedPort(70000),)),)),
+        replace(
+            POLICY,
+            guests=tuple(
+                replace(guest, exposed=(ExposedPort(80, host_port=80),)) for guest in POLICY.guests[:2]
+            ),
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused(wrong: Policy) -> None:
+    with pytest.raises(InvalidPolicyError):
+        render(wrong, NAMES)
+
+
+def test_one_host_port_for_tcp_and_one_for_udp() -> None:
+    both = (ExposedPort(53, L4.TCP, 53), ExposedPort(53, L4.UDP, 53))
+    text = render(replace(POLICY, guests=(replace(POLICY.guests[0], exposed=both),)), NAMES)
+    assert "tcp . 53 : 10.213.1.2 . 53" in text
+    assert "udp . 53 : 10.213.1.2 . 53" in text
+
+
+def test_rules_do_not_grow_with_guests() -> None:
+    def rules(count: int) -> int:
+        guests = tuple(
+            GuestPolicy(
+                f"g{n}",
+                f"dtg{n}",
+                "dtz1",
+                f"02:00:00:00:00:{n:02x}",
+                IPv4Address("10.213.1.2") + n,
+                (ExposedPort(80, host_port=8000 + n, sources=(IPv4Network("192.0.2.0/24"),)),),
+            )
+            for n in range(count)
+        )
+        return sum(map(len, chains_of(render(replace(POLICY, guests=guests), NAMES)).values()))
+
+    assert rules(1) == rules(200)
