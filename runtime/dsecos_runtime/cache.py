@@ -99,6 +99,15 @@ class Cache:
         """Call back with every change of a kind's objects."""
         self._subscribers.setdefault(resource, []).append(callback)
 
+    def watches_all(self, resource: Resource[Any], namespace: str) -> bool:
+        """Whether what is missing here does not exist: the kind is watched in this namespace without
+        selectors.
+        """
+        watch = self._watches.get(resource)
+        if watch is None or watch.labels or watch.fields or not self.ready(resource):
+            return False
+        return watch.namespaces == ("",) or namespace in watch.namespaces
+
     def entry(self, resource: Resource[T], key: Key) -> Entry[T] | None:
         """All that is known of an object; None as well where the kind is not watched."""
         store = self._stores.get(resource)

@@ -10,7 +10,7 @@ authentication.k8s.io/v1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -85,14 +85,9 @@ class Cluster(Reader):
 
         `exact` keeps its resourceVersion and uid as preconditions (Conflict).
         """
-        raw = _without_status(resource.encode(obj))
-        kept = {"uid", "resourceVersion"} if exact else set()
-        metadata = {
-            name: value
-            for name, value in raw["metadata"].items()
-            if value not in ({}, [], None) and name not in SERVER_SET - kept
-        }
-        return await self._write("apply", resource, {**raw, "metadata": metadata}, field_manager, force=force)
+        kept = {"uid", "resourceVersion"} if exact else set[str]()
+        raw = to_apply(resource, obj, kept)
+        return await self._write("apply", resource, raw, field_manager, force=force)
 
     async def apply_status(
         self,
@@ -276,6 +271,17 @@ def dump(status: BaseModel | Object) -> Object:
     if isinstance(status, BaseModel):
         return status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return status
+
+
+def to_apply(resource: Resource[Any], obj: Any, kept: Collection[str] = ()) -> Object:
+    """What an apply of `obj` sends: no status, and of the server's own metadata only what is `kept`."""
+    raw = _without_status(resource.encode(obj))
+    metadata = {
+        name: value
+        for name, value in raw["metadata"].items()
+        if value not in ({}, [], None) and (name not in SERVER_SET or name in kept)
+    }
+    return {**raw, "metadata": metadata}
 
 
 def _without_status(raw: Object) -> Object:

@@ -177,8 +177,8 @@ class Controller(ABC):
 
     # How it runs
 
-    async def run(self, cache: Cache, *, grace: float = 20.0) -> None:
-        """Reconcile until cancelled; then let workers finish for `grace` seconds. Raises LeadershipLost."""
+    async def run(self, cache: Cache, *, grace: Callable[[], float]) -> None:
+        """Reconcile until cancelled; then workers have `grace()` seconds to finish. Raises LeadershipLost."""
         self._loop, self._cache = asyncio.get_running_loop(), cache
         for each in self.inputs:
             cache.subscribe(each.resource, self._subscriber(each))
@@ -193,7 +193,7 @@ class Controller(ABC):
             for task in beside:
                 task.cancel()
             if workers:
-                _, late = await asyncio.wait(workers, timeout=grace)
+                _, late = await asyncio.wait(workers, timeout=grace())
                 for task in late:
                     self._log.warning("worker did not finish in time", worker=task.get_name())
                     task.cancel()

@@ -102,10 +102,15 @@ class Leader:
             raise LeadershipLost(f"lease {self._namespace}/{self._name} is not ours any more")
         return left
 
+    @property
+    def leads(self) -> bool:
+        """Whether the lease is ours beyond doubt."""
+        return self._until > self._clock()
+
     async def release(self) -> None:
         """Give the lease up, so that another can lead at once. An error is logged: it runs out then."""
         metrics.LEADER.set(0)
-        led, self._until = self._until > self._clock(), 0.0
+        led, self._until = self.leads, 0.0
         if not led or self._lease is None:
             return
         spec = {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}

@@ -23,6 +23,7 @@ _SHARED: tuple[structlog.typing.Processor, ...] = (
 _QUIET = {
     "kopf.objects": logging.ERROR,
     "kopf": logging.WARNING,
+    "kopf._cogs.clients.api": logging.CRITICAL,
     "httpx2": logging.WARNING,
     "asyncio": logging.WARNING,
 }

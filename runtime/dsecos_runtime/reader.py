@@ -36,7 +36,11 @@ class Reader:
 
     async def get(self, resource: Resource[T], name: str, namespace: str = "") -> T:
         """Read one object. Raises NotFound."""
-        return resource.decode(await self._call("get", resource, resource.path(namespace, name)))
+        return resource.decode(await self.get_raw(resource, name, namespace))
+
+    async def get_raw(self, resource: Resource[Any], name: str, namespace: str = "") -> Object:
+        """Read one object in the server's form. Raises NotFound."""
+        return await self._call("get", resource, resource.path(namespace, name))
 
     async def find(self, resource: Resource[T], name: str, namespace: str = "") -> T | None:
         """Read one object; None if it does not exist."""

@@ -16,21 +16,24 @@ import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from dsecos_runtime import logs, metrics
 from dsecos_runtime.cache import Cache, Watch
 from dsecos_runtime.cluster import Cluster
 from dsecos_runtime.controller import Controller
 from dsecos_runtime.credentials import Credentials
+from dsecos_runtime.ensure import ensure
 from dsecos_runtime.errors import ClusterError, RuntimeFailure
 from dsecos_runtime.events import EventRecorder
 from dsecos_runtime.leader import Leader
-from dsecos_runtime.resources import Resource
+from dsecos_runtime.resources import NAMESPACE, Object, Resource
 from dsecos_runtime.settings import RuntimeSettings
 from dsecos_runtime.status import StatusWriter
 from dsecos_runtime.tokens import TokenRotator
 from dsecos_runtime.watching import Watching
+
+T = TypeVar("T")
 
 WAIT = 1.0
 """Seconds between two looks whether the API server is there."""
@@ -63,6 +66,13 @@ class Runtime:
         task.add_done_callback(self.ended.put_nowait)
         return task
 
+    async def ensure(self, resource: Resource[T], obj: T | Object, *, field_manager: str = "") -> T:
+        """Server-side apply, unless the newest version that is known shows that nothing would change.
+
+        A kind that is not watched is read first. Returns the object as it is then. Raises ClusterError.
+        """
+        return await ensure(self.cluster, self.cache, resource, obj, field_manager=field_manager)
+
     async def wait_for_api(self) -> None:
         """Return when the API server answers."""
         await self._until_served(())
@@ -76,7 +86,7 @@ class Runtime:
         for resource in resources or (None,):
             while True:
                 try:
-                    if await self.cluster.served(resource or _ANY):
+                    if await self.cluster.served(resource or NAMESPACE):
                         break
                     reason = f"{resource} is not served"
                 except ClusterError as error:
@@ -86,8 +96,6 @@ class Runtime:
                     waited_for = reason
                 await asyncio.sleep(WAIT)
 
-
-_ANY = Resource[dict[str, Any]]("", "v1", "namespaces", "Namespace", namespaced=False)
 
 Build = Callable[[Runtime], Awaitable[Sequence[Controller]]]
 
@@ -165,7 +173,7 @@ class Process:
         if settings.lease:
             await self._lead(settings.lease)
         for controller in controllers:
-            running = controller.run(runtime.cache, grace=settings.stop_grace)
+            running = controller.run(runtime.cache, grace=self._grace)
             self._acting.add(runtime.spawn(running, name=controller.name))
         logs.get_logger().info("controllers run", controllers=[each.name for each in controllers])
 
@@ -206,6 +214,11 @@ class Process:
                 raise error
             if task in self._acting:
                 raise RuntimeFailure(f"controller {task.get_name()} has ended")
+
+    def _grace(self) -> float:
+        # Without the lease nothing may be finished: another process is about to do it.
+        lost = self._leader is not None and not self._leader.leads
+        return 0.0 if lost else self.settings.stop_grace
 
     async def _end(self) -> None:
         logs.get_logger().info("stopping")

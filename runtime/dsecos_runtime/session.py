@@ -8,16 +8,24 @@ it survives any other outage.
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 from http import HTTPStatus
 
 import aiohttp
 
 from dsecos_runtime.credentials import Credentials
 
-Observer = Callable[[str, bool], None]
-"""Called with the path of a GET request and whether it is a watch: at its begin for a watch, at its end for a
-list.
-"""
+
+class Phase(Enum):
+    """What became of a request."""
+
+    LISTED = auto()
+    WATCHING = auto()
+    FAILED = auto()
+
+
+Observer = Callable[[str, Phase, str], None]
+"""Called with the path of a request, what became of it, and why it failed."""
 
 
 class Unauthorized(aiohttp.ClientConnectionError):
@@ -30,28 +38,32 @@ def open_session(credentials: Credentials, observe: Observer) -> aiohttp.ClientS
     async def middleware(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        watching = request.url.query.get("watch") == "true"
-        if watching:
-            observe(request.url.path, True)
-        response = await send(request, handler)
-        if response.status == HTTPStatus.UNAUTHORIZED:
-            response.close()
-            credentials.reload()
-            response = await send(request, handler)
-            if response.status == HTTPStatus.UNAUTHORIZED:
-                response.close()
-                raise Unauthorized(f"{request.url.path}: 401 with the token of {credentials}")
-        if not watching and response.ok:
-            observe(request.url.path, False)
+        path = request.url.path
+        try:
+            response = await authorized(request, handler)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            observe(path, Phase.FAILED, str(error) or repr(error))
+            raise
+        if response.ok:
+            watching = request.url.query.get("watch") == "true"
+            observe(path, Phase.WATCHING if watching else Phase.LISTED, "")
+        else:
+            observe(path, Phase.FAILED, f"HTTP {response.status}")
         return response
 
-    async def send(
+    async def authorized(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        authorization = credentials.authorization()
-        if authorization is not None:
-            request.headers["Authorization"] = authorization
-        return await handler(request)
+        for _ in range(2):
+            authorization = credentials.authorization()
+            if authorization is not None:
+                request.headers["Authorization"] = authorization
+            response = await handler(request)
+            if response.status != HTTPStatus.UNAUTHORIZED:
+                return response
+            response.close()
+            credentials.reload()
+        raise Unauthorized(f"HTTP 401 with the token of {credentials}")
 
     connector = aiohttp.TCPConnector(limit=0, ssl=credentials.ssl_context())
     return aiohttp.ClientSession(connector=connector, middlewares=(middleware,))

@@ -22,7 +22,7 @@ from dsecos_runtime.cluster import Cluster, dump
 from dsecos_runtime.conditions import is_true
 from dsecos_runtime.errors import ClusterError, Conflict, NotFound
 from dsecos_runtime.logs import get_logger
-from dsecos_runtime.ownership import abandons, covers
+from dsecos_runtime.ownership import changes
 from dsecos_runtime.resources import Key, Object, Resource
 
 T = TypeVar("T")
@@ -139,5 +139,5 @@ class StatusWriter:
             newest = resource.encode(entry.obj)
             if newest["metadata"].get("uid") == raw["metadata"].get("uid"):
                 raw = newest
-                owned = json.loads(entry.status_fields.get(self._manager, b"{}"))
-        return not covers(raw.get("status") or {}, wanted) or abandons(owned, wanted)
+                owned = json.loads(entry.applied.get((self._manager, "status"), b"{}")).get("f:status", {})
+        return changes(raw.get("status") or {}, wanted, owned)

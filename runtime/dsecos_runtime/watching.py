@@ -28,7 +28,7 @@ from dsecos_runtime.credentials import Credentials
 from dsecos_runtime.errors import WatchEnded
 from dsecos_runtime.logs import get_logger
 from dsecos_runtime.resources import Resource
-from dsecos_runtime.session import open_session
+from dsecos_runtime.session import Phase, open_session
 
 START = 60.0
 """Seconds that the watchers may take to appear."""
@@ -117,6 +117,7 @@ class Watching:
         self._paths: dict[str, Watch] = {}
         self._asked: dict[str, float] = {}
         self._names: dict[str, str] = {}
+        self._failing: set[str] = set()
 
     async def start(self) -> None:
         """Begin to watch all that the cache tracks. The signal handlers that kopf sets are the caller's to
@@ -187,14 +188,22 @@ class Watching:
             aiohttp_session=open_session(self._credentials, self._observe),
         )
 
-    def _observe(self, path: str, watching: bool) -> None:
+    def _observe(self, path: str, phase: Phase, why: str) -> None:
         watch = self._paths.get(path)
         if watch is None:
             return
         self._asked[path] = self._clock()
-        if not watching:
+        log = get_logger(path=path)
+        if phase is Phase.FAILED:
+            if path not in self._failing:
+                log.warning("watch failed, trying again until it succeeds", reason=why)
+            self._failing.add(path)
+            return
+        if path in self._failing:
+            log.info("watch goes on")
+            self._failing.discard(path)
+        if phase is Phase.LISTED:
             metrics.WATCH_RESTARTS.labels(watch.resource.kind).inc()
-            get_logger().debug("watch begins anew", path=path)
             self._cache.relist_soon(watch.resource)
 
 

@@ -74,7 +74,7 @@ async def begin(tmp_path: Path) -> AsyncIterator[Begin]:
     tasks: list[asyncio.Task[None]] = []
 
     def start(controller: Controller) -> asyncio.Task[None]:
-        tasks.append(asyncio.create_task(controller.run(Cache(cluster), grace=0.5)))
+        tasks.append(asyncio.create_task(controller.run(Cache(cluster), grace=lambda: 0.5)))
         return tasks[-1]
 
     yield start

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from dsecos_runtime.ownership import abandons, covers
+from dsecos_runtime.ownership import changes
 
 READY = {"type": "Ready", "status": "True", "reason": "Serving"}
 STALLED = {"type": "Stalled", "status": "True", "reason": "PoolFull"}
@@ -15,52 +15,81 @@ THEIRS = {"type": "Reachable", "status": "True", "reason": "Pinged"}
 @pytest.mark.parametrize(
     ("present", "applied", "expected"),
     [
-        ({}, {}, True),
-        ({"node": "a"}, {}, True),
-        ({"node": "a"}, {"node": "a"}, True),
-        ({"node": "a"}, {"node": "b"}, False),
-        ({}, {"node": "a"}, False),
-        ({"addresses": {"free": 1, "used": 2}}, {"addresses": {"free": 1}}, True),
-        ({"endpoints": ["a"]}, {"endpoints": ["a", "b"]}, False),
-        ({"endpoints": ["a", "b"]}, {"endpoints": ["a"]}, False),
-        ({"conditions": [THEIRS, READY]}, {"conditions": [READY]}, True),
-        ({"conditions": [{**READY, "reason": "Other"}]}, {"conditions": [READY]}, False),
-        ({"conditions": []}, {"conditions": [READY]}, False),
-        ({"conditions": [READY]}, {"conditions": []}, False),
-        ({"services": [{"name": "db"}, {"name": "web"}]}, {"services": [{"name": "web"}]}, True),
-        ({"node": ["a"]}, {"node": {"a": 1}}, False),
+        ({}, {}, False),
+        ({"node": "a"}, {}, False),
+        ({"node": "a"}, {"node": "a"}, False),
+        ({"node": "a"}, {"node": "b"}, True),
+        ({}, {"node": "a"}, True),
+        ({}, {"tags": [], "labels": {}, "node": None}, False),
+        ({"addresses": {"free": 1, "used": 2}}, {"addresses": {"free": 1}}, False),
+        ({"endpoints": ["a"]}, {"endpoints": ["a", "b"]}, True),
+        ({"endpoints": ["a", "b"]}, {"endpoints": ["a"]}, True),
+        ({"endpoints": ["a", "b"]}, {"endpoints": ["b", "a"]}, True),
+        ({"ports": [{"port": 80, "protocol": "TCP"}]}, {"ports": [{"port": 80}]}, False),
+        ({"ports": [{"port": 80, "protocol": "TCP"}]}, {"ports": [{"port": 81}]}, True),
+        ({"node": ["a"]}, {"node": {"a": 1}}, True),
+        ({"node": {"a": 1}}, {"node": ["a"]}, True),
+        ({"node": "abc"}, {"node": ["a", "b", "c"]}, True),
     ],
 )
-def test_present_covers_applied(present: Any, applied: Any, expected: bool) -> None:
-    assert covers(present, applied) is expected
+def test_before_the_first_apply_the_values_decide(present: Any, applied: Any, expected: bool) -> None:
+    assert changes(present, applied, {}) is expected
 
 
 OWNED = {
     "f:node": {},
     "f:addresses": {"f:free": {}},
     "f:conditions": {'k:{"type":"Ready"}': {".": {}, "f:type": {}, "f:status": {}, "f:reason": {}}},
+    "f:ports": {
+        'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}, "f:protocol": {}},
+    },
     "f:tags": {'v:"a"': {}},
+    "f:endpoints": {},
 }
-WHOLE = {"node": "a", "addresses": {"free": 1}, "conditions": [READY], "tags": ["a"]}
+WHOLE: dict[str, Any] = {
+    "node": "a",
+    "addresses": {"free": 1},
+    "conditions": [READY],
+    "ports": [{"port": 80, "protocol": "TCP"}],
+    "tags": ["a"],
+    "endpoints": [{"name": "x"}],
+}
+
+
+def without(name: str) -> dict[str, Any]:
+    return {each: value for each, value in WHOLE.items() if each != name}
 
 
 @pytest.mark.parametrize(
-    ("applied", "expected"),
+    ("present", "applied", "expected"),
     [
-        (WHOLE, False),
-        ({**WHOLE, "more": 1}, False),
-        ({**WHOLE, "conditions": [STALLED, READY]}, False),
-        ({name: value for name, value in WHOLE.items() if name != "node"}, True),
-        ({**WHOLE, "addresses": {}}, True),
-        ({**WHOLE, "conditions": [STALLED]}, True),
-        ({**WHOLE, "conditions": [{"type": "Ready", "status": "True"}]}, True),
-        ({**WHOLE, "tags": ["b"]}, True),
-        ({}, True),
+        (WHOLE, WHOLE, False),
+        ({**WHOLE, "conditions": [THEIRS, READY], "tags": ["b", "a"]}, WHOLE, False),
+        ({**WHOLE, "ports": [{"port": 80, "protocol": "UDP"}, *WHOLE["ports"]]}, WHOLE, False),
+        ({**WHOLE, "ports": [{"port": 80, "protocol": "UDP"}]}, WHOLE, True),
+        ({**WHOLE, "conditions": [{**READY, "reason": "Other"}]}, WHOLE, True),
+        ({**WHOLE, "conditions": [THEIRS]}, WHOLE, True),
+        ({**WHOLE, "tags": ["b"]}, WHOLE, True),
+        ({**WHOLE, "endpoints": [{"name": "x"}, {"name": "y"}]}, WHOLE, True),
+        (WHOLE, {**WHOLE, "conditions": [STALLED, READY]}, True),
     ],
 )
-def test_what_is_not_applied_any_more_would_be_removed(applied: Any, expected: bool) -> None:
-    assert abandons(OWNED, applied) is expected
+def test_lists_are_merged_as_the_api_server_merges_them(present: Any, applied: Any, expected: bool) -> None:
+    assert changes(present, applied, OWNED) is expected
 
 
-def test_nothing_is_owned_before_the_first_apply() -> None:
-    assert not abandons({}, {})
+@pytest.mark.parametrize(
+    "applied",
+    [
+        *(without(name) for name in WHOLE),
+        {**WHOLE, "addresses": {}},
+        {**WHOLE, "conditions": [THEIRS]},
+        {**WHOLE, "conditions": []},
+        {**WHOLE, "conditions": [{"type": "Ready", "status": "True"}]},
+        {**WHOLE, "tags": []},
+        {},
+    ],
+)
+def test_what_is_not_applied_any_more_would_be_removed(applied: Any) -> None:
+    present = {**WHOLE, "conditions": [THEIRS, READY], "tags": ["a", "b"]}
+    assert changes(present, applied, OWNED)

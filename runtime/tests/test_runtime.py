@@ -153,6 +153,37 @@ class TestWakeUps:
         await until(lambda: recorder.saw("cm", "19"))
 
 
+class TestRights:
+    async def test_a_part_that_may_see_its_own_namespace_and_node_only_runs(
+        self, start: Start, kubeconfig_of: Make, control_plane: ControlPlane, cluster: Cluster, namespace: str
+    ) -> None:
+        """As the agent: a stolen credential shows one node."""
+
+        class Agent(Recorder):
+            inputs = (
+                Input(NETWORK_ZONE),
+                Input(NODE, fields=f"metadata.name={namespace}"),
+            )
+
+        kubeconfig = await kubeconfig_of("agent")
+        account = f"--serviceaccount={namespace}:agent"
+        zones = ("role", "agent", "--verb=get,list,watch", "--resource=networkzones.dsecos.io")
+        own = ("clusterrole", namespace, "--verb=get,list,watch", "--resource=nodes.dsecos.io")
+        control_plane.kubectl("create", "-n", namespace, *zones)
+        control_plane.kubectl("create", "-n", namespace, "rolebinding", "agent", "--role=agent", account)
+        control_plane.kubectl("create", *own, f"--resource-name={namespace}")
+        control_plane.kubectl(
+            "create", "clusterrolebinding", namespace, f"--clusterrole={namespace}", account
+        )
+        run, recorder = await running(start, Agent, kubeconfig=kubeconfig)
+        for name in (namespace, f"{namespace}-other"):
+            await cluster.create(NODE, {"metadata": {"name": name}, "spec": {"engine": {"type": "lxc"}}})
+        await until(lambda: recorder.last(namespace) != (0.0, None))
+        assert [key.name for key in run.runtime.cache.keys(NODE)] == [namespace]
+        for name in (namespace, f"{namespace}-other"):
+            await cluster.delete(NODE, name)
+
+
 class TestWrites:
     async def test_passes_that_change_nothing_write_nothing(
         self, start: Start, cluster: Cluster, zone: Make

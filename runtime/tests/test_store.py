@@ -104,17 +104,17 @@ def test_an_object_that_cannot_be_read_stays_as_it_was_last_read() -> None:
     assert not zones.errors
 
 
-def test_managed_fields_are_kept_for_the_status_only(store: Store[Object]) -> None:
+def test_of_the_managed_fields_what_was_applied_is_kept(store: Store[Object]) -> None:
     raw = cm(1)
     raw["metadata"]["managedFields"] = [
-        {"manager": "us", "operation": "Apply", "fieldsV1": {"f:status": {"f:node": {}}}},
+        {"manager": "us", "operation": "Apply", "subresource": "status", "fieldsV1": {"f:status": {}}},
         {"manager": "us", "operation": "Apply", "fieldsV1": {"f:data": {}}},
         {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:status": {"f:x": {}}}},
     ]
     store.put(raw)
     entry = store.entry(A)
     assert entry is not None
-    assert entry.status_fields == {"us": b'{"f:node":{}}'}
+    assert entry.applied == {("us", "status"): b'{"f:status":{}}', ("us", ""): b'{"f:data":{}}'}
     assert "managedFields" not in store.get(A)["metadata"]  # type: ignore[index]
     assert "managedFields" in raw["metadata"], "what was given is not changed"
 
