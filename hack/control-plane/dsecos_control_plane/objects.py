@@ -9,7 +9,7 @@ from dsecos_control_plane.credentials import Account
 from dsecos_control_plane.errors import NotReadyError
 from dsecos_control_plane.kubectl import Kubectl
 from dsecos_control_plane.progress import Say
-from dsecos_control_plane.readiness import wait
+from dsecos_control_plane.readiness import answers, wait
 from dsecos_control_plane.settings import SOURCE, Settings
 
 VERSION = "dsecos.io/v1alpha1"
@@ -96,11 +96,14 @@ def deploy_sample(kubectl: Kubectl, say: Say) -> list[str]:
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SAMPLE_NAMESPACE}})
     kubectl.apply_from(f"--filename={SAMPLE}", scope)
     told: list[str] = []
+    urls: list[str] = []
 
     def ready() -> bool:
-        told[:] = [
-            state for stack in kubectl.get(scope, "stacks.dsecos.io")["items"] if (state := unready(stack))
-        ]
+        stacks = kubectl.get(scope, "stacks.dsecos.io")["items"]
+        urls[:] = [url for stack in stacks for url in stack.get("status", {}).get("endpoints", [])]
+        told[:] = [why for stack in stacks if (why := unready(stack))]
+        # Right after a start, status is of the time before the stop: the application is asked too.
+        told[:] = told or [f"{url} does not answer yet" for url in urls if not answers(url)]
         say("; ".join(told))
         return not told
 
@@ -109,8 +112,7 @@ def deploy_sample(kubectl: Kubectl, say: Say) -> list[str]:
     except NotReadyError as error:
         msg = f"{error}: {'; '.join(told)}"
         raise NotReadyError(msg) from error
-    stacks = kubectl.get(scope, "stacks.dsecos.io")["items"]
-    return [url for stack in stacks for url in stack["status"].get("endpoints", [])]
+    return urls
 
 
 def unready(stack: dict[str, Any]) -> str:

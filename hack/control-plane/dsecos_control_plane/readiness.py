@@ -24,6 +24,14 @@ def is_ready(probe: Probe) -> bool:
         return False
 
 
+def answers(url: str) -> bool:
+    """Tell whether an application answers with what it is for, rather than with an error."""
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
 def wait_ready(process: Process, timeout: float) -> None:
     """Wait until a process is ready, at most `timeout` seconds; one without a probe counts as ready.
 
