@@ -197,7 +197,7 @@ def _decode(raw: bytes) -> Object:
 def unreachable(address: str, error: Exception) -> UnreachableError:
     """What to say when no answer came."""
     return UnreachableError(
-        f"no answer from the API server {address}: {_first_line(error)}",
+        f"no answer from the API server {address}: {_why(error)}",
         "Is it running? `dsecos doctor` looks; `make up` starts the embedded one.",
     )
 
@@ -230,6 +230,11 @@ def error_of(status: int, answer: Mapping[str, Any]) -> CliError:
     return UnreachableError(
         f"the API server answered {status}: {message}", "Try again; `dsecos doctor` looks further."
     )
+
+
+def _why(error: Exception) -> str:
+    """The innermost words: urllib3 wraps what the system said in the request, the pool and the retries."""
+    return str(getattr(error, "reason", error)).rsplit(": ", maxsplit=1)[-1].rstrip("')")
 
 
 def _first_line(error: Exception) -> str:

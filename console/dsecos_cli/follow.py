@@ -12,7 +12,7 @@ from dsecos_cli.cluster import Cluster
 from dsecos_cli.errors import CliError, ExitCode, NotFoundError, UnreachableError
 from dsecos_cli.overview import next_step
 from dsecos_cli.resources import STACK
-from dsecos_cli.steps import Verdict, condition, verdict
+from dsecos_cli.steps import Verdict, condition, seen, verdict
 
 INTERVAL = 0.25
 """Seconds between two looks: one GET of one object."""
@@ -35,8 +35,9 @@ def follow(
     *,
     clock: Clock = Clock(),
 ) -> Stack:
-    """Look until the Stack is ready. `timeout` in seconds. An API server that is away for a while is waited
-    for.
+    """Look until the Stack is ready, and tell what is found about its present spec.
+
+    `timeout` in seconds. An API server that is away for a while is waited for.
 
     Raises CliError: code NO when the Stack is stalled, TIMEOUT when the time is over, NOT_FOUND when it was
     deleted.
@@ -54,7 +55,8 @@ def follow(
             unreachable = error
         elapsed = clock.now() - start
         if stack is not None and unreachable is None:
-            tell(stack, elapsed)
+            if seen(stack) or stack.status.observed_generation is None:
+                tell(stack, elapsed)
             if verdict(stack) is Verdict.READY:
                 return stack
             if verdict(stack) is Verdict.STALLED:

@@ -130,7 +130,8 @@ def test_an_api_server_that_does_not_answer_is_an_error_of_its_own(
     kubeconfig.write_text(yaml.safe_dump(document))
     result = dsecos("status", "--kubeconfig", str(kubeconfig))
     assert result.exit_code == 3
-    assert "no answer from the API server https://127.0.0.1:1" in result.stderr
+    wanted = "error: no answer from the API server https://127.0.0.1:1: [Errno 111] Connection refused"
+    assert result.stderr.splitlines()[0] == wanted
     assert "dsecos doctor" in result.stderr
 
 
