@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dsecos_cli.doctor.judge import CONTROLLERS, NAMESPACES, TOOLS, judge_cluster, judge_machine, version_of
+from dsecos_cli.doctor.judge import CONTROLLERS, NAMESPACES, TOOLS, judge_machine, version_of
+from dsecos_cli.doctor.judge_cluster import judge_cluster
 from dsecos_cli.doctor.model import Check, ClusterFacts, ForwardChain, Level, Listener, MachineFacts
 from dsecos_cli.doctor.probe import look, parse_forward_drops, parse_subids
 from dsecos_cli.settings import Settings

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from dsecos_cli.context import Kubeconfig, OutputOption
 from dsecos_cli.doctor.ask import ask
-from dsecos_cli.doctor.judge import judge_cluster, judge_machine
+from dsecos_cli.doctor.judge import judge_machine
+from dsecos_cli.doctor.judge_cluster import judge_cluster
 from dsecos_cli.doctor.model import Check, Level
 from dsecos_cli.doctor.probe import look
 from dsecos_cli.errors import ExitCode
