@@ -1,4 +1,4 @@
-"""What the facts about a machine mean. Pure: facts in, checks out, in the order in which things are mended."""
+"""What the facts about a machine mean. Pure: facts in, checks out, in the order in which they are mended."""
 
 from __future__ import annotations
 
