@@ -59,7 +59,7 @@ class Cloud:
             "DSECOS_AGENT_METRICS_PORT": str(base + 7),
             "DSECOS_GUEST_ID_BASE": str(self.guest_id_base),
             "DSECOS_NODE_NAME": "node-1",
-            "DSECOS_FAULT_FOLDER": str(self.home / "run"),
+            "DSECOS_FAULT_FILE": str(self.home / "run" / "fault"),
             **self.extra,
         }
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("DSECOS_") and k != "KUBECONFIG"}
@@ -274,16 +274,32 @@ class Cloud:
         out = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
         return {line.removeprefix("table ").strip() for line in out.splitlines()}
 
+    @property
+    def fault_file(self) -> Path:
+        """Where operator and agent are told at which point to kill themselves."""
+        return Path(self.env["DSECOS_FAULT_FILE"])
+
     @contextlib.contextmanager
-    def fault(self, part: str, point: str) -> Iterator[Callable[[], bool]]:
-        """Have `part` kill itself when it next passes `point`; the yielded function says whether it did."""
-        wish = Path(self.env["DSECOS_FAULT_FOLDER"]) / f"fault.{part}"
+    def fault(self, point: str) -> Iterator[Callable[[], bool]]:
+        """Have whoever passes `point` next kill itself; the yielded function says whether that happened."""
+        wish = self.fault_file
         wish.write_text(point)
         wish.chmod(0o666)
         try:
             yield lambda: not wish.read_text()
         finally:
             wish.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def passed(self) -> Iterator[list[str]]:
+        """The fault points that are passed meanwhile, each once, in their order; filled in at the end."""
+        log = self.fault_file.with_name(f"{self.fault_file.name}.passed")
+        log.write_text("")
+        log.chmod(0o666)
+        points: list[str] = []
+        yield points
+        points += dict.fromkeys(log.read_text().split())
+        log.unlink()
 
 
 def kind(name_of_kind: str, name: str, namespace: str, spec: Object) -> Object:

@@ -60,7 +60,7 @@ def test_an_image_that_does_not_exist_leaves_the_rest_running(shop: Cloud) -> No
     compose = {
         "services": {
             "web": {"image": "node:20", "command": ["sleep", "infinity"], "init": True},
-            "more": {"image": "registry.dsecos.internal:5001/no/such:1"},
+            "more": {"image": "registry.dsecos.internal:21005/no/such:1"},
         }
     }
     shop.apply(shop.compose_stack("typo", {"services": {"web": compose["services"]["web"]}}))
