@@ -94,14 +94,14 @@ class AgentSettings(BaseSettings):
     @property
     def run(self) -> Path:
         """What has to be known while guests run: ids that were reserved, settings of the host before us."""
-        return self.home / "run" / "agent"
+        return self.home / "run"
 
     @property
     def trust(self) -> Path:
         """Guests see this directory; it holds the certificate that they trust the registry by, and nothing
         else.
         """
-        return self.home / "run" / "registry-trust"
+        return self.run / "registry-trust"
 
     @property
     def images(self) -> Path:

@@ -11,7 +11,7 @@ repeated, and finds its work done.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dsecos_api.conditions import Reason, Type
@@ -29,7 +29,7 @@ from dsecos_agent.compose.protocol import (
 from dsecos_agent.engines.protocol import GuestNotRunningError
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.record import Records
-from dsecos_agent.guests.services import judge
+from dsecos_agent.guests.services import Expected, judge
 from dsecos_agent.guests.state import BringUpProblem, BringUpState, Phase
 
 Environment = Callable[[str], Awaitable[Mapping[str, str]]]
@@ -206,7 +206,7 @@ class BringUps:
         same = before is not None and before.problem.digest == wanted.compose_digest
         count = before.count + 1 if before is not None and same and type(before.error) is type(error) else 1
         wait = min(kind.first * 2 ** (count - 1), kind.most)
-        message = _message(error)
+        message = _message(error, wanted.services)
         problem = BringUpProblem(
             wanted.compose_digest, kind.type, kind.reason, message, kind.stalled, waiting=True
         )
@@ -221,12 +221,17 @@ class BringUps:
         )
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, services: Sequence[Expected]) -> str:
+    name = getattr(error, "service", "")
+    images = {service.name: service.image for service in services}
+    image = f"image {images[name]} of service {name}" if images.get(name) else "an image"
     match error:
-        case ServiceUnhealthyError(service=service) if service:
-            return f"unhealthy: {service}"
-        case ImageNotFoundError(image=image) if image:
-            return f"no registry that this node may read has image {image}"
+        case ServiceUnhealthyError() if name:
+            return f"unhealthy: {name}"
+        case ImageNotFoundError():
+            return f"{image} is in no registry that this node may read"
+        case RegistryUnreachableError():
+            return f"{image} is not on the node, and its registry cannot be reached"
         case DockerUnavailableError():
             return "the guest's dockerd does not answer"
         case ClusterError():

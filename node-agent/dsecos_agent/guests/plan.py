@@ -137,7 +137,7 @@ def _foreign(wanted: Wanted, seen: Observed) -> list[Block]:
 def _storage(wanted: Wanted, seen: Observed) -> list[Action]:
     actions: list[Action] = []
     gid = wanted.config.id_map.base if wanted.config.id_map is not None else 0
-    moves = seen.engine is not None and seen.engine.id_map != wanted.config.id_map
+    moves = seen.engine is not None and not seen.frozen and seen.engine.id_map != wanted.config.id_map
     for volume in wanted.volumes:
         dataset = seen.volumes.get((volume.pool, volume.ref))
         if dataset is None or dataset.owner_uid is None or moves:
@@ -177,15 +177,15 @@ def _process(wanted: Wanted, seen: Observed) -> list[Action]:
     actions: list[Action] = []
     engine = seen.engine
     restart = restart_due(wanted, seen) and wanted.run is RunPolicy.RUNNING
+    if seen.frozen:
+        return _frozen(wanted)
     if engine is None or engine.config_digest != wanted.digest.full:
-        if (seen.running or seen.frozen) and not restart:
+        if seen.running and not restart:
             actions.append(do.SetLimits(wanted.config.limits))
         actions.append(do.WriteConfig(wanted.config))
     if engine is not None and engine.state is GuestState.STOPPING:
         return actions  # its death wakes us
     if wanted.run is RunPolicy.RUNNING:
-        if seen.frozen:
-            return [*actions, do.Unfreeze()]  # then look again: it may need more
         if restart:
             actions.append(do.Stop())
         if restart or not seen.alive:
@@ -195,10 +195,23 @@ def _process(wanted: Wanted, seen: Observed) -> list[Action]:
         if restart or not seen.alive or bring_up_due(wanted, seen):
             actions.append(do.BringUp(wanted.compose_digest))
     elif wanted.run is RunPolicy.STOPPED and seen.alive:
-        actions += [do.Unfreeze()] * seen.frozen + [do.Stop()]
+        actions.append(do.Stop())
     elif wanted.run is RunPolicy.SUSPENDED and seen.running:
         actions.append(do.Freeze())
     return actions
+
+
+def _frozen(wanted: Wanted) -> list[Action]:
+    """Limits cannot be set while a guest is held, and its file's digest says that they are:
+
+    both wait until then.
+    """
+    match wanted.run:
+        case RunPolicy.RUNNING:
+            return [do.Unfreeze()]
+        case RunPolicy.STOPPED:
+            return [do.Unfreeze(), do.Stop()]
+    return []
 
 
 def _dropped(wanted: Wanted, seen: Observed) -> list[Action]:

@@ -117,10 +117,9 @@ def _conclude(conditions: Conditions, wanted: Wanted, seen: Observed, found: lis
 
 
 def _at_rest(wanted: Wanted, seen: Observed) -> bool:
-    written = seen.engine is not None and seen.engine.config_digest == wanted.digest.full
-    if wanted.run is RunPolicy.SUSPENDED:
-        return written and not seen.running
-    return written and not seen.alive
+    if wanted.run is RunPolicy.SUSPENDED and seen.frozen:
+        return True
+    return not seen.alive and seen.engine is not None and seen.engine.config_digest == wanted.digest.full
 
 
 def _volumes(wanted: Wanted, seen: Observed) -> Finding:

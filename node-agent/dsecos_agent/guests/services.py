@@ -23,6 +23,7 @@ class Expected:
     replicas: int
     may_end: bool
     """It is meant to finish: exit code 0 is success, as nothing restarts it."""
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def _expected(name: str, service: dict[str, Any]) -> Expected:
     restart = str(service.get("restart") or "no")
     condition = (deploy.get("restart_policy") or {}).get("condition", "none")
     ends = restart not in RESTARTING_POLICIES and condition != "any"
-    return Expected(name, int(replicas) if replicas is not None else 1, ends)
+    image = str(service.get("image") or "")
+    return Expected(name, int(replicas) if replicas is not None else 1, ends, image)
 
 
 def judge(wanted: Sequence[Expected], found: Sequence[Service]) -> Verdict:

@@ -126,6 +126,7 @@ class Model:
                 self.port = replace(self.port, bridge=bridge, up=True, isolated=True)
             case do.SetLimits():
                 assert self.engine is not None
+                assert self.engine.state is GuestState.RUNNING
             case do.WriteConfig(config=config):
                 assert self.disk is not None
                 old_engine = self.engine or ObservedGuest(

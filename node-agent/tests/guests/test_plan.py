@@ -338,7 +338,7 @@ def test_any_history_of_changes_kills_and_faults_converges(
     seen = model.seen(wanted)
     assert plan(wanted, seen) == [], "planning after acting is empty"
     assert seen.engine is not None
-    assert seen.engine.config_digest == wanted.digest.full
+    assert seen.frozen or seen.engine.config_digest == wanted.digest.full
     assert model.destroyed == [], "nothing is destroyed without a deletion"
     if wanted.run == "Running":
         assert seen.running

@@ -17,7 +17,9 @@ def found(name: str, state: str = "running", health: str = "none", code: int | N
 
 
 def test_yaml_and_json_are_the_same() -> None:
-    assert expected("services:\n  web:\n    image: x\n    restart: always\n") == (Expected("web", 1, False),)
+    assert expected("services:\n  web:\n    image: x\n    restart: always\n") == (
+        Expected("web", 1, False, "x"),
+    )
 
 
 @pytest.mark.parametrize(
