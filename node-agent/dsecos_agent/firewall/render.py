@@ -24,6 +24,7 @@ from dsecos_agent.firewall.model import (
     Policy,
     ZonePolicy,
 )
+from dsecos_agent.links.protocol import LINK_GROUP
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
@@ -317,10 +318,12 @@ def _early(names: Names) -> Iterator[str]:
 
 def _filters(policy: Policy, names: Names) -> Iterator[str]:
     neither = f"iifname != {names.bridges} oifname != {names.bridges}"
+    # Another instance's zones are its own business.
+    foreign = f"meta iifgroup != {LINK_GROUP} meta oifgroup != {LINK_GROUP}"
     yield from _chain(
         "forward",
         [
-            *([] if policy.host_forwards else [f"{neither} meta nfproto ipv4 drop"]),
+            *([] if policy.host_forwards else [f"{foreign} meta nfproto ipv4 drop"]),
             f"{neither} accept",
             "ct state established,related accept",
             f"iifname {names.bridges} oifname {names.bridges} counter name ip saddr map @denied_egress",

@@ -16,12 +16,12 @@ from dsecos_agent.adapter_errors import AdapterError, NotFoundError, NotOursErro
 from dsecos_agent.engines.protocol import Watch
 from dsecos_agent.links import sysctl
 from dsecos_agent.links.events import NetlinkWatch
-from dsecos_agent.links.protocol import Bridge, ObservedBridge, ObservedPort
+from dsecos_agent.links.protocol import LINK_GROUP, Bridge, ObservedBridge, ObservedPort
 
 ALIAS = "dsecos.io/owner-uid="
 IFF_UP = 1
 NO_DEVICE, EXISTS = 19, 17
-LINK_GROUP, ADDRESS_GROUP = 1, 5
+LINK_EVENTS, ADDRESS_EVENTS = 1, 5
 """RTNLGRP_LINK and RTNLGRP_IPV4_IFADDR (linux/rtnetlink.h)."""
 
 
@@ -93,8 +93,8 @@ class NetlinkLinks:
                 await ipr.link("set", index=index, ifalias=f"{ALIAS}{bridge.owner_uid}")
             elif _owner(link) != bridge.owner_uid:
                 raise NotOursError("bridge", bridge.name, wanted=bridge.owner_uid, found=_owner(link))
-            if link.get("mtu") != bridge.mtu:
-                await ipr.link("set", index=index, mtu=bridge.mtu)
+            if (link.get("mtu"), link.get("group")) != (bridge.mtu, LINK_GROUP):
+                await ipr.link("set", index=index, mtu=bridge.mtu, group=LINK_GROUP)
                 changed = True
             changed |= await asyncio.to_thread(sysctl.set_up_bridge, bridge.name)
             changed |= await _set_address(ipr, index, bridge.gateway)
@@ -147,7 +147,7 @@ class NetlinkLinks:
         marks = (self._bridges.encode(), self._ports.encode())
         return NetlinkWatch(
             socket.NETLINK_ROUTE,
-            (LINK_GROUP, ADDRESS_GROUP),
+            (LINK_EVENTS, ADDRESS_EVENTS),
             lambda message: any(mark in message for mark in marks),
             callback,
         )
@@ -168,6 +168,7 @@ class NetlinkLinks:
                 kind="bridge",
                 address=bridge_mac(bridge.name),
                 mtu=bridge.mtu,
+                group=LINK_GROUP,
                 br_stp_state=0,
                 br_forward_delay=0,
                 br_mcast_snooping=0,

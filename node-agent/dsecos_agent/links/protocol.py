@@ -12,6 +12,11 @@ from typing import Protocol
 
 from dsecos_agent.engines.protocol import Watch
 
+LINK_GROUP = 0xD5EC
+"""The group (`ip link set ... group`) of every zone's bridge, whatever the instance: instances on one host
+know each other by it.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Bridge:

@@ -8,6 +8,7 @@ import pytest
 from dsecos_agent.firewall.model import (
     L4,
     Direction,
+    Drift,
     EgressMode,
     EgressRule,
     ExposedPort,
@@ -278,6 +279,22 @@ async def test_a_host_that_was_no_router_becomes_none(world: World, firewall: Nf
     assert await outside.connect("198.51.100.2", 80) == f"saw {OUTSIDE}"
     await firewall.apply(replace(policy(), host_forwards=False))
     assert await outside.connect("198.51.100.2", 80) == "silence"
+
+
+async def test_instances_live_side_by_side(world: World, firewall: NftFirewall, tmp_path: Path) -> None:
+    """Each is default drop for its own zones, says nothing about the other's, and both guard a host that is
+    no router.
+    """
+    await listen(world)
+    other = NftFirewall("dtother", "du", tmp_path / "other")
+    await other.apply(Policy(host_forwards=False))
+    exposed = policy({"one": (ExposedPort(80, host_port=8080),)}, EgressMode.NAT)
+    await firewall.apply(replace(exposed, host_forwards=False))
+    assert await world.peers["outside"].connect(NODE, 8080) == f"saw {OUTSIDE}"
+    assert await world.peers["outside"].connect(ONE, 81) == "silence"
+    assert await world.peers["one"].connect(OUTSIDE, 80) == f"saw {NODE}"
+    await other.remove()
+    assert await firewall.drift(replace(exposed, host_forwards=False)) is Drift.NONE
 
 
 async def test_what_is_established_survives_a_replace(world: World, firewall: NftFirewall) -> None:

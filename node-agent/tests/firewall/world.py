@@ -117,7 +117,7 @@ class World:
             await self.links.ensure_bridge(Bridge(zone.bridge, "owner", zone.gateway))
         for name in ("one", "two", "three", "outside"):
             self.peers[name] = Peer(Namespace())
-            await self.peers[name].start()
+        await asyncio.gather(*(peer.start() for peer in self.peers.values()))
         for guest in self.guests:
             await self.plug(guest)
         outside = self.peers["outside"].namespace
@@ -141,5 +141,4 @@ class World:
         inside.ip(f"route add default via {zone.gateway.ip} dev eth0")
 
     async def close(self) -> None:
-        for peer in self.peers.values():
-            await peer.close()
+        await asyncio.gather(*(peer.close() for peer in self.peers.values()))

@@ -68,6 +68,7 @@ async def test_what_was_changed_by_hand_is_put_right(links: Links) -> None:
         f"addr add 10.99.0.1/16 dev {ZONE.name}",
         f"link set {ZONE.name} down",
         f"link set {ZONE.name} mtu 1400",
+        f"link set {ZONE.name} group 7",
     ):
         ip(change)
         assert await links.ensure_bridge(ZONE), change
@@ -151,7 +152,7 @@ async def test_attaching_needs_both(links: Links) -> None:
 
 
 async def test_forwarding_is_given_back(links: Links, tmp_path: Path) -> None:
-    assert setting("ipv4/ip_forward") == "0"
+    put("ipv4/ip_forward", "0")
     assert await links.ensure_forwarding() is False
     assert setting("ipv4/ip_forward") == "1"
     again = NetlinkLinks("dt", tmp_path / "run")
