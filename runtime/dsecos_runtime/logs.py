@@ -23,7 +23,7 @@ _SHARED: tuple[structlog.typing.Processor, ...] = (
 _QUIET = {
     "kopf.objects": logging.ERROR,
     "kopf": logging.WARNING,
-    "kopf._cogs.clients.api": logging.CRITICAL,
+    "kopf._cogs.clients": logging.CRITICAL,
     "httpx2": logging.WARNING,
     "asyncio": logging.WARNING,
 }

@@ -83,6 +83,8 @@ class Gateway:
         self._watches: dict[str, list[web.StreamResponse]] = {}
         self.failing = 0
         """Answer every request with this HTTP status; 0: pass it on."""
+        self.lists_only = False
+        """Let `failing` be for lists and single objects only: watches pass."""
         self.forgetful = False
         """Answer each watch as if its history were gone (410), once."""
         self.requests: list[str] = []
@@ -138,7 +140,7 @@ class Gateway:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         watching = request.query.get("watch") == "true"
         self.requests.append(f"{request.method} {request.path}{'?watch' if watching else ''}")
-        if self.failing:
+        if self.failing and not (watching and self.lists_only):
             body = {"kind": "Status", "status": "Failure", "code": self.failing, "message": "as told"}
             return web.json_response(body, status=self.failing)
         if watching and self.forgetful:
