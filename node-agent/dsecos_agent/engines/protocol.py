@@ -142,7 +142,9 @@ class GuestConfig:
     it.
     """
     autostart: bool = False
-    """The host starts the guest at boot, before and without the agent."""
+    """The host starts the guest at boot, without the agent: also before the firewall's tables are there, so
+    only where something else loads them first.
+    """
     init: tuple[str, ...] = ("/sbin/init",)
     halt_signal: str = "SIGRTMIN+3"
     """Asks init to shut the guest down; systemd's by default."""

@@ -19,6 +19,9 @@ FAMILIES = ("bridge", "inet")
 ATTEMPTS = 5
 """How often we apply again because somebody else changed rules in the same moment."""
 
+Identity = tuple[str, str, str]
+"""Link, MAC and address of a guest."""
+
 
 class NftFirewall:
     """Tables `bridge <instance>` and `inet <instance>` in the network namespace that we are in."""
@@ -29,12 +32,15 @@ class NftFirewall:
         self._applied = Applied(run_directory / "firewall.json")
         self._lock = asyncio.Lock()
         self._library: nftables.Nftables | None = None
+        self._rendered: tuple[Policy, str] | None = None
+        self._known: frozenset[Identity] | None = None
+        """Whom the tables know, since our last apply; None: ask the kernel."""
         self._generation: int | None = None
         """The ruleset's, when we last knew that our tables are as we made them."""
 
     async def apply(self, policy: Policy) -> None:
         """Replace both tables. Raises InvalidPolicyError, FirewallRefusedError."""
-        text = render(policy, self._names)
+        text = self._text(policy)
         async with self._lock:
             gone = await asyncio.to_thread(self._apply, policy, text)
         # Connections of a guest that is no more must not let anybody reach the next one at its address.
@@ -43,7 +49,7 @@ class NftFirewall:
 
     async def drift(self, policy: Policy) -> Drift:
         """Compare. Raises InvalidPolicyError."""
-        text = render(policy, self._names)
+        text = self._text(policy)
         async with self._lock:
             return await asyncio.to_thread(self._drift, text)
 
@@ -80,11 +86,17 @@ class NftFirewall:
         """Release the library's socket."""
         self._library = None
 
+    def _text(self, policy: Policy) -> str:
+        # Most calls ask about the policy that the last one was about.
+        if self._rendered is None or self._rendered[0] != policy:
+            self._rendered = (policy, render(policy, self._names))
+        return self._rendered[1]
+
     # Blocking, one at a time.
 
     def _apply(self, policy: Policy, text: str) -> set[str]:
         """Replace the tables; the addresses that have lost or changed their guest."""
-        before = self._identities()
+        before = self._identities() if self._known is None else self._known
         counters = self._counters()
         self._applied.forget()
         for _ in range(ATTEMPTS):
@@ -99,8 +111,8 @@ class NftFirewall:
             raise FirewallRefusedError("the tables went away while they were applied")
         self._generation = end
         self._applied.remember(text, digest_of_listing(listing))
-        after = {(guest.link, guest.mac, str(guest.address)) for guest in policy.guests}
-        return {address for _, _, address in before - after}
+        self._known = frozenset((guest.link, guest.mac, str(guest.address)) for guest in policy.guests)
+        return {address for _, _, address in before - self._known}
 
     def _drift(self, text: str) -> Drift:
         expected = self._applied.listing_for(text)
@@ -119,6 +131,7 @@ class NftFirewall:
         self._applied.forget()
         self._command(removal(self._names))
         self._generation = None
+        self._known = None
 
     def _any_table(self) -> bool:
         return any(
@@ -146,11 +159,11 @@ class NftFirewall:
                         found[guest, Direction(direction)] = Denied(counter["packets"], counter["bytes"])
         return found
 
-    def _identities(self) -> set[tuple[str, str, str]]:
+    def _identities(self) -> frozenset[Identity]:
         """Link, MAC and address of each guest that the kernel's rules know."""
         listing = self._list(f"list set bridge {self._names.instance} identities") or []
         elements = [element for one in listing if "set" in one for element in one["set"].get("elem", [])]
-        return {tuple(element["concat"]) for element in elements}
+        return frozenset(tuple(element["concat"]) for element in elements)
 
     def _list(self, command: str) -> list[dict[str, Any]] | None:
         code, output, _ = self._nft().cmd(command)
