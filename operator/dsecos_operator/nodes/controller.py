@@ -169,7 +169,7 @@ def _node_of_object(obj: Guest | ZoneAttachment) -> Iterable[Key]:
 
 
 def _promise_changed(old: Object | None, new: Object) -> bool:
-    """Renewals are expected, and who waits for one looks every few seconds; a new agent may promise other times."""
+    """Renewals are expected, and who waits for one looks every few seconds; a new agent may promise more."""
     promise = ("holderIdentity", "leaseDurationSeconds")
     return old is None or any(old["spec"].get(part) != new["spec"].get(part) for part in promise)
 

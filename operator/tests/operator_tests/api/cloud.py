@@ -100,6 +100,10 @@ class Cloud:
                     "PATH": os.environ["PATH"],
                     "KUBECONFIG": str(self.kubeconfig),
                     "DSECOS_CATALOG": str(CATALOG),
+                    # A killed leader is succeeded when its lease has run out.
+                    "DSECOS_LEASE_DURATION": "4",
+                    "DSECOS_LEASE_RENEW_DEADLINE": "3",
+                    "DSECOS_LEASE_RETRY": "0.5",
                     **environment,
                 },
                 stdout=log,

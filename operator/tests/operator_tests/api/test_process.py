@@ -21,9 +21,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 NODE_SPACE = "dsecos-node-node-1"
 
 
-def shop(tenant: Tenant) -> Object:
+def shop(tenant: Tenant, name: str = "shop") -> Object:
     return given.stack(
-        "shop",
+        name,
         tenant.name,
         compose={
             "inline": "services: {web: {image: a, environment: {A: '${x}'}}}",
@@ -34,20 +34,23 @@ def shop(tenant: Tenant) -> Object:
 
 
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
-async def running_afterwards(cloud: Cloud) -> AsyncIterator[None]:
-    """Whatever a test does to the operator, the next one finds it running."""
+async def running_afterwards(cloud: Cloud, tenant: Tenant) -> AsyncIterator[None]:
+    """Whatever a test does to the operator, it runs when the tenant is removed, and for the next test."""
     yield
     if not cloud.ended:
         cloud.stop()
     cloud.start()
 
 
-def done(log: Path, since: int) -> list[str]:
-    """The actions that the log tells of, each once, in order."""
+def done(log: Path, since: int, *objects: str) -> list[str]:
+    """The actions on objects of these names that the log tells of, each once, in order."""
     names: list[str] = []
     for line in log.read_text().splitlines()[since:]:
-        if '"action done"' in line and (name := json.loads(line)["action"]) not in names:
-            names.append(name)
+        if '"action done"' not in line:
+            continue
+        entry = json.loads(line)
+        if entry["name"] in objects and entry["action"] not in names:
+            names.append(entry["action"])
     return names
 
 
@@ -61,47 +64,58 @@ async def dead(cloud: Cloud, point: str) -> None:
     async def look() -> bool:
         return cloud.ended
 
-    await until(look, 60, f"killed after {point}")
+    try:
+        await until(look, 60)
+    except AssertionError as error:
+        raise AssertionError(f"never killed after {point}:\n{cloud.tail()}") from error
 
 
 async def test_killed_after_each_action_nothing_is_lost_and_nothing_is_double(
     cloud: Cloud, tenant: Tenant, agent: PretendAgent
 ) -> None:
+    async def deploy(name: str) -> str:
+        await cloud.apply(shop(tenant, name))
+        stack = await cloud.ready(name, tenant.name, 60)
+        return stack.status.guest or ""
+
+    async def remove(name: str) -> None:
+        await cloud.delete(STACK, name, tenant.name)
+        await cloud.gone(STACK, name, tenant.name, 60)
+
+    await cloud.apply(given.secret("s", tenant.name, k="v"))
+    await deploy("first")  # what is done once for the zone is done
+    await remove("first")
     since = len(cloud.log.read_text().splitlines())
-    await cloud.apply(given.secret("s", tenant.name, k="v"), shop(tenant))
-    await cloud.ready("shop", tenant.name)
-    deploying = done(cloud.log, since)
+    await deploy("second")
+    deploying = done(cloud.log, since, "second", "backend")
     since = len(cloud.log.read_text().splitlines())
-    await cloud.delete(STACK, "shop", tenant.name)
-    await cloud.gone(STACK, "shop", tenant.name)
-    deleting = done(cloud.log, since)
+    await remove("second")
+    deleting = done(cloud.log, since, "second", "backend")
     assert {"stack-finalizer-add", "stack-claim", "secret-apply", "guest-apply"} <= set(deploying)
     assert {"guest-delete", "secret-delete", "attachment-delete", "stack-finalizer-remove"} <= set(deleting)
 
-    for point in deploying:
+    for number, point in enumerate(deploying):
+        name = f"deployed-{number}"
         await killed_at(cloud, point)
-        await cloud.apply(shop(tenant))
+        await cloud.apply(shop(tenant, name))
         await dead(cloud, point)
         cloud.start()
-        stack = await cloud.ready("shop", tenant.name, 60)
-        guests = [each.name for each in await cloud.admin.list(GUEST, NODE_SPACE)]
-        assert guests == [stack.status.guest], f"after {point}"
-        await cloud.delete(STACK, "shop", tenant.name)
-        await cloud.gone(STACK, "shop", tenant.name)
+        guest = await deploy(name)
+        assert [each.name for each in await cloud.admin.list(GUEST, NODE_SPACE)] == [guest], f"after {point}"
+        await remove(name)
 
-    for point in deleting:
-        await cloud.apply(shop(tenant))
-        await cloud.ready("shop", tenant.name, 60)
+    for number, point in enumerate(deleting):
+        name = f"deleted-{number}"
+        await deploy(name)
         await killed_at(cloud, point)
-        await cloud.delete(STACK, "shop", tenant.name)
+        await cloud.delete(STACK, name, tenant.name)
         await dead(cloud, point)
         cloud.start()
-        await cloud.gone(STACK, "shop", tenant.name, 60)
+        await remove(name)
         assert await cloud.admin.list(GUEST, NODE_SPACE) == []
         assert await cloud.admin.list(ZONE_ATTACHMENT, NODE_SPACE) == []
-        assert [each["metadata"]["name"] for each in await cloud.admin.list(SECRET, NODE_SPACE)] == [
-            "agent-binding"
-        ]
+        left = [each["metadata"]["name"] for each in await cloud.admin.list(SECRET, NODE_SPACE)]
+        assert left == ["agent-binding"], f"after {point}"
 
 
 async def test_a_restart_changes_nothing(cloud: Cloud, tenant: Tenant, agent: PretendAgent) -> None:
@@ -126,8 +140,11 @@ async def test_a_restart_changes_nothing(cloud: Cloud, tenant: Tenant, agent: Pr
 
 
 async def test_of_two_operators_one_acts(cloud: Cloud, tenant: Tenant, agent: PretendAgent) -> None:
-    first = (await cloud.admin.get(LEASE, "dsecos-operator", "dsecos-system"))["spec"]["holderIdentity"]
-    assert first
+    async def led() -> bool:
+        lease = await cloud.admin.get(LEASE, "dsecos-operator", "dsecos-system")
+        return bool(lease["spec"]["holderIdentity"])
+
+    await until(led)
     second = Cloud.beside(cloud)
     second.start(DSECOS_OPERATOR_METRICS_PORT="0")
     await cloud.apply(given.stack("one", tenant.name))
