@@ -13,7 +13,8 @@ from dsecos_agent.firewall import netlink
 from dsecos_agent.firewall.connections import forget_connections
 from dsecos_agent.firewall.drift import Applied, digest_of_listing
 from dsecos_agent.firewall.model import Denied, Direction, Drift, FirewallRefusedError, Policy
-from dsecos_agent.firewall.render import Names, removal, render
+from dsecos_agent.firewall.render import removal, render
+from dsecos_agent.firewall.validate import Names
 
 FAMILIES = ("bridge", "inet")
 ATTEMPTS = 5

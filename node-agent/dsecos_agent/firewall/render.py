@@ -10,9 +10,7 @@ else on a guest's port is dropped, and so is whatever comes from a guest's port 
 guests: who may reach what stands in sets and maps.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network, collapse_addresses
 
 from dsecos_agent.firewall.model import (
@@ -20,36 +18,14 @@ from dsecos_agent.firewall.model import (
     Direction,
     EgressMode,
     GuestPolicy,
-    InvalidPolicyError,
     Policy,
     ZonePolicy,
 )
+from dsecos_agent.firewall.validate import Names, validate
 from dsecos_agent.links.protocol import LINK_GROUP
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
-LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
-GUEST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-
 Counters = Mapping[tuple[str, Direction], Denied]
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What this instance's things are called."""
-
-    instance: str
-    link_prefix: str
-
-    @property
-    def bridges(self) -> str:
-        """Matches every zone's bridge."""
-        return f'"{self.link_prefix}z*"'
-
-    @property
-    def ports(self) -> str:
-        """Matches every guest's link."""
-        return f'"{self.link_prefix}g*"'
 
 
 def counter_name(guest: str, direction: Direction) -> str:
@@ -79,53 +55,6 @@ def removal(names: Names) -> str:
         f"add table {family} {names.instance}\ndelete table {family} {names.instance}\n"
         for family in ("bridge", "inet")
     )
-
-
-def validate(policy: Policy, names: Names) -> None:
-    """Refuse what contradicts itself. Raises InvalidPolicyError."""
-    bridges = {zone.bridge for zone in policy.zones}
-    _unique("bridge", (zone.bridge for zone in policy.zones))
-    _unique("guest", (guest.name for guest in policy.guests))
-    _unique("link", (guest.link for guest in policy.guests))
-    _unique("MAC", (guest.mac for guest in policy.guests))
-    addresses = [str(guest.address) for guest in policy.guests] + [
-        str(zone.gateway.ip) for zone in policy.zones
-    ]
-    _unique("address", addresses)
-    _unique(
-        "host port", (f"{p.protocol}/{p.host_port}" for g in policy.guests for p in g.exposed if p.host_port)
-    )
-    for zone in policy.zones:
-        if not LINK.fullmatch(zone.bridge) or not zone.bridge.startswith(f"{names.link_prefix}z"):
-            raise InvalidPolicyError(f"{zone.bridge!r} is not the name of a zone's bridge")
-    for guest in policy.guests:
-        _validate_guest(guest, bridges, names)
-    ports = [
-        port for g in policy.guests for p in g.exposed for port in (p.port, p.host_port) if port is not None
-    ]
-    ports += [port for zone in policy.zones for rule in zone.egress_to for _, port in rule.ports]
-    ports += [policy.registry_port] if policy.registry_port is not None else []
-    if wrong := [port for port in ports if not 0 < port < 65536]:
-        raise InvalidPolicyError(f"{wrong[0]} is not a port")
-
-
-def _validate_guest(guest: GuestPolicy, bridges: set[str], names: Names) -> None:
-    if not GUEST.fullmatch(guest.name):
-        raise InvalidPolicyError(f"{guest.name!r} is not a guest's name")
-    if not LINK.fullmatch(guest.link) or not guest.link.startswith(f"{names.link_prefix}g"):
-        raise InvalidPolicyError(f"{guest.link!r} is not the name of a guest's link")
-    if not MAC.fullmatch(guest.mac):
-        raise InvalidPolicyError(f"{guest.mac!r} is not a MAC address")
-    if guest.bridge not in bridges:
-        raise InvalidPolicyError(f"guest {guest.name} is in a zone that is not on this node: {guest.bridge}")
-
-
-def _unique(what: str, values: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for value in values:
-        if value in seen:
-            raise InvalidPolicyError(f"{what} {value} is there twice")
-        seen.add(value)
 
 
 def _replace(family: str, instance: str, body: Iterable[str]) -> Iterator[str]:

@@ -18,7 +18,8 @@ from dsecos_agent.firewall.model import (
     InvalidPolicyError,
     Policy,
 )
-from dsecos_agent.firewall.render import Names, render
+from dsecos_agent.firewall.render import render
+from dsecos_agent.firewall.validate import Names
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
