@@ -1,0 +1,92 @@
+"""Objects as the API server gives them, for tests of pure parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dsecos_api import NetworkZone, Node, Stack
+from dsecos_api.names import OPERATOR_FINALIZER
+from dsecos_operator.scheduling import Occupant
+
+
+def node(
+    name: str = "node-1",
+    *,
+    memory: str = "8Gi",
+    cpu: str = "4",
+    guests: str = "10",
+    ready: bool = True,
+    labels: dict[str, str] | None = None,
+    **spec: Any,
+) -> Node:
+    """A server that reports."""
+    condition = {"type": "Ready", "status": "True", "reason": "AgentReporting"}
+    if not ready:
+        condition = {"type": "Ready", "status": "Unknown", "reason": "AgentLost"}
+    count = {"cpu": cpu, "memory": memory, "guests": guests}
+    return Node.parse(
+        {
+            "metadata": {"name": name, "uid": f"uid-{name}", "generation": 1, "labels": labels or {}},
+            "spec": {
+                "engine": {"type": "lxc"},
+                "pools": [{"name": "default", "type": "dir", "path": "/p"}],
+                **spec,
+            },
+            "status": {
+                "conditions": [condition],
+                "capacity": count,
+                "allocatable": count,
+                "addresses": {"management": "192.0.2.1"},
+            },
+        }
+    )
+
+
+def zone(
+    cidr: str = "10.20.0.0/24", *, name: str = "backend", namespace: str = "acme", **more: Any
+) -> NetworkZone:
+    """A zone that was judged."""
+    metadata = {"name": name, "namespace": namespace, "uid": f"uid-{namespace}-{name}", "generation": 1}
+    gateway = cidr.rpartition(".")[0] + ".1"
+    return NetworkZone.parse(
+        {
+            "metadata": {**metadata, **more.pop("metadata", {})},
+            "spec": {"cidrs": [cidr], **more},
+            "status": {"gateway": gateway},
+        }
+    )
+
+
+def stack(name: str = "shop", **more: Any) -> Stack:
+    """A Stack of namespace acme."""
+    metadata = {"name": name, "namespace": "acme", "uid": f"uid-{name}", "generation": 1}
+    metadata["finalizers"] = [OPERATOR_FINALIZER] if more.pop("finalizer", False) else []
+    return Stack.parse(
+        {
+            "metadata": {**metadata, **more.pop("metadata", {})},
+            "status": more.pop("status", {}),
+            "spec": {
+                "compose": {"inline": "services: {web: {image: a}}"},
+                "zone": "backend",
+                "resources": {"cpu": "500m", "memory": "1Gi", "disk": "1Gi"},
+                **more,
+            },
+        }
+    )
+
+
+def occupant(name: str, **more: Any) -> Occupant:
+    """Somebody who has a place on node-1."""
+    values: dict[str, Any] = {
+        "namespace": "acme",
+        "stack": name,
+        "uid": f"uid-{name}",
+        "node": "node-1",
+        "zone": "backend",
+        "address": "10.20.0.2",
+        "cpu": 500,
+        "memory": 2**30,
+        "host_ports": frozenset(),
+        "id_base": 1_000_000,
+    }
+    return Occupant(**{**values, **more})

@@ -1,0 +1,170 @@
+"""Where a Stack goes, and what it is told when it cannot go anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from dsecos_api import Reason
+from dsecos_api.types import GuestType
+from dsecos_operator.rendering import Refused
+from dsecos_operator.scheduling import Rules, Wanted, place, stay
+
+from .objects import node, occupant
+
+RULES = Rules(cpu_overcommit=2.0, reserved_ports=frozenset({("TCP", 22)}))
+GI = 2**30
+
+
+def wanted(**more: Any) -> Wanted:
+    values: dict[str, Any] = {
+        "namespace": "acme",
+        "stack": "shop",
+        "uid": "uid-shop",
+        "zone": "backend",
+        "type": GuestType.CONTAINER,
+        "selector": (),
+        "cpu": 500,
+        "memory": GI,
+        "host_ports": frozenset(),
+        "pools": frozenset(),
+    }
+    return Wanted(**{**values, **more})
+
+
+def test_the_node_with_the_most_memory_left_is_taken() -> None:
+    nodes = [node("a"), node("b")]
+    assert place(wanted(), nodes, [], RULES) == "a"
+    assert place(wanted(), nodes, [occupant("x", node="a", zone="other")], RULES) == "b"
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], list[Any], Reason, str, bool]] = {
+    # wanted, node, occupants, reason, told, stalled
+    "more memory than it has": (
+        {"memory": 4096 * GI},
+        {},
+        [],
+        Reason.NO_NODE_FITS,
+        "node-1: memory 4Ti is wanted, 0 of 8Gi allocatable is taken",
+        True,
+    ),
+    "more memory than is left": (
+        {"memory": 4 * GI},
+        {},
+        [occupant("x", memory=6 * GI)],
+        Reason.NO_NODE_FITS,
+        "6Gi of 8Gi",
+        False,
+    ),
+    "more cores than it has": ({"cpu": 8000}, {}, [], Reason.NO_NODE_FITS, "cpu 8 is wanted, it has 4", True),
+    "more cores than may be promised": (
+        {"cpu": 2000},
+        {},
+        [occupant("x", cpu=7000)],
+        Reason.NO_NODE_FITS,
+        "7 of 8 (2 times allocatable)",
+        False,
+    ),
+    "no room": ({}, {"guests": "1"}, [occupant("x")], Reason.NO_NODE_FITS, "room for 1 guests", False),
+    "not ready": ({}, {"ready": False}, [], Reason.NO_NODE_FITS, "not Ready (AgentLost)", False),
+    "maintenance": ({}, {"maintenance": True}, [], Reason.NO_NODE_FITS, "maintenance", False),
+    "a label": (
+        {"selector": (("gpu", "yes"),)},
+        {},
+        [],
+        Reason.NO_NODE_FITS,
+        "lacks the label gpu=yes",
+        True,
+    ),
+    "a pool": (
+        {"pools": frozenset({"tape"})},
+        {},
+        [],
+        Reason.POOL_NOT_FOUND,
+        "no pool tape (it has default)",
+        True,
+    ),
+    "a vm": ({"type": GuestType.VM}, {}, [], Reason.UNSUPPORTED, "guests of type vm", True),
+    "a port": (
+        {"host_ports": frozenset({("TCP", 80)})},
+        {},
+        [occupant("x", host_ports=frozenset({("TCP", 80)}))],
+        Reason.PORT_CONFLICT,
+        "host port 80/TCP is taken by Stack acme/x",
+        False,
+    ),
+    "a port of the node": (
+        {"host_ports": frozenset({("TCP", 22)})},
+        {},
+        [],
+        Reason.PORT_CONFLICT,
+        "host port 22/TCP is the node's own",
+        True,
+    ),
+    "data elsewhere": (
+        {"data_on": "node-9"},
+        {},
+        [],
+        Reason.NO_NODE_FITS,
+        "retained data is on node-9",
+        True,
+    ),
+    "a zone elsewhere": (
+        {},
+        {},
+        [occupant("x", node="node-9")],
+        Reason.NO_NODE_FITS,
+        "zone backend is local and lives on node-9",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("wants", "has", "others", "reason", "told", "stalled"), REFUSED.values(), ids=REFUSED.keys()
+)
+def test_a_refusal_names_the_node_and_what_keeps_it(
+    wants: dict[str, Any], has: dict[str, Any], others: list[Any], reason: Reason, told: str, stalled: bool
+) -> None:
+    with pytest.raises(Refused) as caught:
+        place(wanted(**wants), [node(**has)], others, RULES)
+    assert caught.value.reason == reason
+    assert told in caught.value.message
+    assert caught.value.stalled == stalled
+
+
+def test_every_node_is_named() -> None:
+    with pytest.raises(Refused) as caught:
+        place(wanted(selector=(("gpu", "yes"),)), [node("a", ready=False), node("b")], [], RULES)
+    assert "a: " in caught.value.message
+    assert "b: " in caught.value.message
+
+
+def test_without_nodes() -> None:
+    with pytest.raises(Refused, match="there is no Node"):
+        place(wanted(), [], [], RULES)
+
+
+def test_the_same_port_of_another_protocol_is_another_port() -> None:
+    other = occupant("x", host_ports=frozenset({("UDP", 80)}))
+    assert place(wanted(host_ports=frozenset({("TCP", 80)})), [node()], [other], RULES) == "node-1"
+
+
+@pytest.mark.parametrize("has", [{"ready": False}, {"maintenance": True}])
+def test_who_is_there_stays_there(has: dict[str, Any]) -> None:
+    me = occupant("shop")
+    stay(wanted(), node(**has), "node-1", [me], RULES)
+
+
+def test_who_is_there_is_not_counted_twice() -> None:
+    stay(wanted(memory=8 * GI), node(), "node-1", [occupant("shop", memory=8 * GI)], RULES)
+
+
+def test_who_is_there_cannot_grow_beyond_the_node() -> None:
+    with pytest.raises(Refused, match="it does not fit: node-1: memory 9Gi"):
+        stay(wanted(memory=9 * GI), node(), "node-1", [occupant("shop")], RULES)
+
+
+def test_who_is_on_a_node_that_is_gone_is_told_so() -> None:
+    with pytest.raises(Refused, match="does not exist any more"):
+        stay(wanted(), None, "node-1", [], RULES)
