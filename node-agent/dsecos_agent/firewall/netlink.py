@@ -1,57 +1,116 @@
-"""The two things that libnftables does not offer: the ruleset's generation, and being told of changes
-(nfnetlink).
+"""What nft(8) does not offer, or not cheaply, straight from the kernel (nfnetlink,
+linux/netfilter/nf_tables.h).
 
-The kernel raises the generation with every committed transaction of anybody (linux/netfilter/nf_tables.h,
-NFT_MSG_GETGEN). As long as it is the one that followed our own, nothing has changed and nothing has to be
-listed.
+The kernel raises the ruleset's generation with every committed transaction of anybody. As long as it is the
+one that followed our own, nothing has changed and nothing has to be listed. Counters are read here too,
+because nft reads all sets of all tables for it.
 """
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from dsecos_agent.links.events import NetlinkWatch
 
 NETLINK_NETFILTER = 12
 NFNLGRP_NFTABLES = 7
 NFNL_SUBSYS_NFTABLES = 10
-NFT_MSG_NEWGEN, NFT_MSG_GETGEN = 15, 16
+NFT_MSG_GETGEN, NFT_MSG_GETOBJ = 16, 19
 NFTA_GEN_ID = 1
-NLM_F_REQUEST = 1
-NLMSG_ERROR = 2
+NFTA_OBJ_TABLE, NFTA_OBJ_NAME, NFTA_OBJ_TYPE, NFTA_OBJ_DATA = 1, 2, 3, 4
+NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS = 1, 2
+NFT_OBJECT_COUNTER = 1
+NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 1, 0x300, 0x10
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+FAMILIES = {"inet": 1, "bridge": 7}
 
 HEADER = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence, port."""
 FAMILY = struct.Struct("!BBH")
 """struct nfgenmsg: family, version, resource."""
 ATTRIBUTE = struct.Struct("=HH")
+NUMBER = struct.Struct("!Q")
+TYPE_MASK = 0x3FFF
+BUFFER = 1 << 16
 TIMEOUT = 5.0
+ATTEMPTS = 10
+"""How often a dump is begun again that somebody's change cut through."""
 
 
 def generation() -> int:
     """Of the ruleset in our network namespace. Raises OSError."""
-    kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN
-    request = HEADER.pack(HEADER.size + FAMILY.size, kind, NLM_F_REQUEST, 1, 0) + FAMILY.pack(0, 0, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as kernel:
-        kernel.settimeout(TIMEOUT)
-        kernel.bind((0, 0))
-        kernel.send(request)
-        answer = kernel.recv(4096)
-    _, kind, *_ = HEADER.unpack_from(answer)
-    if kind == NLMSG_ERROR:
-        raise OSError(
-            -struct.unpack_from("=i", answer, HEADER.size)[0], "the kernel does not tell its generation"
-        )
-    offset = HEADER.size + FAMILY.size
-    while offset + ATTRIBUTE.size <= len(answer):
-        length, kind = ATTRIBUTE.unpack_from(answer, offset)
-        if kind & 0x3FFF == NFTA_GEN_ID:
-            return int(struct.unpack_from("!I", answer, offset + ATTRIBUTE.size)[0])
-        offset += max(ATTRIBUTE.size, (length + 3) & ~3)
-    raise OSError("the kernel's answer has no generation")
+    for attributes in _ask(NFT_MSG_GETGEN, 0, b"", 0):
+        return int.from_bytes(attributes[NFTA_GEN_ID], "big")
+    raise OSError("the kernel does not tell the ruleset's generation")
+
+
+def counters(family: str, table: str) -> dict[str, tuple[int, int]]:
+    """Packets and bytes of every named counter of a table; none when there is no table. Raises OSError."""
+    wanted = _attribute(NFTA_OBJ_TABLE, table.encode() + b"\0")
+    wanted += _attribute(NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER.to_bytes(4, "big"))
+    for _ in range(ATTEMPTS):
+        try:
+            return dict(map(_counter, _ask(NFT_MSG_GETOBJ, FAMILIES[family], wanted, NLM_F_DUMP)))
+        except InterruptedError:
+            continue
+    raise OSError("the ruleset changes faster than its counters can be read")
 
 
 def watch_table(name: str, callback: Callable[[], None]) -> NetlinkWatch:
     """Call back when a table of this name, of any family, or something in it changes."""
     mark = name.encode() + b"\0"
     return NetlinkWatch(NETLINK_NETFILTER, (NFNLGRP_NFTABLES,), lambda message: mark in message, callback)
+
+
+def _counter(attributes: dict[int, bytes]) -> tuple[str, tuple[int, int]]:
+    data = _attributes(attributes[NFTA_OBJ_DATA])
+    packets, size = (NUMBER.unpack(data[kind])[0] for kind in (NFTA_COUNTER_PACKETS, NFTA_COUNTER_BYTES))
+    return attributes[NFTA_OBJ_NAME].rstrip(b"\0").decode(), (packets, size)
+
+
+def _ask(message: int, family: int, attributes: bytes, flags: int) -> Iterator[dict[int, bytes]]:
+    """Attributes of each answer. Raises OSError, InterruptedError when a dump is not of one moment."""
+    body = FAMILY.pack(family, 0, 0) + attributes
+    request = HEADER.pack(
+        HEADER.size + len(body), NFNL_SUBSYS_NFTABLES << 8 | message, NLM_F_REQUEST | flags, 1, 0
+    )
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as kernel:
+        kernel.settimeout(TIMEOUT)
+        kernel.bind((0, 0))
+        kernel.send(request + body)
+        while True:
+            for kind, flagged, payload in _messages(kernel.recv(BUFFER)):
+                if flagged & NLM_F_DUMP_INTR:
+                    raise InterruptedError
+                if kind == NLMSG_DONE:
+                    return
+                if kind == NLMSG_ERROR:
+                    raise OSError(-struct.unpack_from("=i", payload)[0], "the kernel refused to tell")
+                yield _attributes(payload[FAMILY.size :])
+                if not flags:
+                    return
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    while len(data) >= HEADER.size:
+        length, kind, flags, _, _ = HEADER.unpack_from(data)
+        yield kind, flags, data[HEADER.size : length]
+        data = data[_aligned(length) :]
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found = {}
+    while len(data) >= ATTRIBUTE.size:
+        length, kind = ATTRIBUTE.unpack_from(data)
+        found[kind & TYPE_MASK] = data[ATTRIBUTE.size : length]
+        data = data[max(ATTRIBUTE.size, _aligned(length)) :]
+    return found
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    length = ATTRIBUTE.size + len(value)
+    return ATTRIBUTE.pack(length, kind) + value.ljust(_aligned(length) - ATTRIBUTE.size, b"\0")
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3

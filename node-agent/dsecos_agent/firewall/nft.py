@@ -1,12 +1,14 @@
-"""`Firewall` through libnftables: whole tables, in one transaction (libnftables(3), libnftables-json(5))."""
+"""`Firewall` through nft(8): whole tables, in one transaction (libnftables-json(5) for what it lists).
+
+In a process of its own and not as a library in ours: nft 1.0 dies of a set that a newer nft has made anywhere
+in the same network namespace, and an agent that dies with it could not even say so.
+"""
 
 import asyncio
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import nftables
 
 from dsecos_agent.engines.protocol import Watch
 from dsecos_agent.firewall import netlink
@@ -15,8 +17,13 @@ from dsecos_agent.firewall.drift import Applied, digest_of_listing
 from dsecos_agent.firewall.model import Denied, Direction, Drift, FirewallRefusedError, Policy
 from dsecos_agent.firewall.render import removal, render
 from dsecos_agent.firewall.validate import Names
+from dsecos_agent.processes import ProcessResult, run
 
 FAMILIES = ("bridge", "inet")
+TIME_LIMIT = 60.0
+LISTING_LIMIT = 64 << 20
+"""Bytes; a thousand guests take half a million."""
+
 ATTEMPTS = 5
 """How often we apply again because somebody else changed rules in the same moment."""
 
@@ -32,7 +39,6 @@ class NftFirewall:
         self._names = Names(instance, link_prefix)
         self._applied = Applied(run_directory / "firewall.json")
         self._lock = asyncio.Lock()
-        self._library: nftables.Nftables | None = None
         self._rendered: tuple[Policy, str] | None = None
         self._known: frozenset[Identity] | None = None
         """Whom the tables know, since our last apply; None: ask the kernel."""
@@ -43,7 +49,7 @@ class NftFirewall:
         """Replace both tables. Raises InvalidPolicyError, FirewallRefusedError."""
         text = self._text(policy)
         async with self._lock:
-            gone = await asyncio.to_thread(self._apply, policy, text)
+            gone = await self._apply(policy, text)
         # Connections of a guest that is no more must not let anybody reach the next one at its address.
         for address in sorted(gone):
             await forget_connections(address)
@@ -52,7 +58,7 @@ class NftFirewall:
         """Compare. Raises InvalidPolicyError."""
         text = self._text(policy)
         async with self._lock:
-            return await asyncio.to_thread(self._drift, text)
+            return await self._drift(text)
 
     async def denied(self) -> Mapping[tuple[str, Direction], Denied]:
         """Counters by guest and direction."""
@@ -62,7 +68,7 @@ class NftFirewall:
     async def remove(self) -> None:
         """Delete both tables. Raises FirewallRefusedError."""
         async with self._lock:
-            await asyncio.to_thread(self._remove)
+            await self._remove()
 
     def subscribe(self, callback: Callable[[], None]) -> Watch:
         """Be told when somebody else changed our tables."""
@@ -72,7 +78,7 @@ class NftFirewall:
         async def tell() -> None:
             # Our own change is announced too, maybe before we know its generation: wait for it.
             async with self._lock:
-                ours = await asyncio.to_thread(netlink.generation) == self._generation
+                ours = netlink.generation() == self._generation
             if not ours:
                 callback()
 
@@ -84,8 +90,7 @@ class NftFirewall:
         return netlink.watch_table(self._names.instance, changed)
 
     async def close(self) -> None:
-        """Release the library's socket."""
-        self._library = None
+        """Nothing is held open."""
 
     def _text(self, policy: Policy) -> str:
         # Most calls ask about the policy that the last one was about.
@@ -93,57 +98,56 @@ class NftFirewall:
             self._rendered = (policy, render(policy, self._names))
         return self._rendered[1]
 
-    # Blocking, one at a time.
+    # What follows runs under the lock.
 
-    def _apply(self, policy: Policy, text: str) -> set[str]:
+    async def _apply(self, policy: Policy, text: str) -> set[str]:
         """Replace the tables; the addresses that have lost or changed their guest."""
-        before = self._identities() if self._known is None else self._known
-        counters = self._counters()
+        before = self._known if self._known is not None else await self._identities()
+        counters = await asyncio.to_thread(self._counters)
         self._applied.forget()
         for _ in range(ATTEMPTS):
             start = netlink.generation()
-            self._command(render(policy, self._names, counters))
+            await self._command(render(policy, self._names, counters))
             end = netlink.generation()
-            listing = self._listing()
+            listing = await self._listing()
             # What is listed is surely what we made only if nobody else was at it.
             if listing is not None and end == start + 1 and netlink.generation() == end:
                 break
         if listing is None:
             raise FirewallRefusedError("the tables went away while they were applied")
         self._generation = end
-        self._applied.remember(text, digest_of_listing(listing))
+        await asyncio.to_thread(lambda: self._applied.remember(text, digest_of_listing(listing)))
         self._known = frozenset((guest.link, guest.mac, str(guest.address)) for guest in policy.guests)
         return {address for _, _, address in before - self._known}
 
-    def _drift(self, text: str) -> Drift:
+    async def _drift(self, text: str) -> Drift:
         expected = self._applied.listing_for(text)
         generation = netlink.generation()
         if expected is not None and generation == self._generation:
             return Drift.NONE
-        listing = self._listing()
+        listing = await self._listing()
         if listing is None:
-            return Drift.MISSING if self._any_table() or expected is not None else Drift.NEVER_APPLIED
-        if expected is None or digest_of_listing(listing) != expected:
+            return Drift.MISSING if await self._any_table() or expected is not None else Drift.NEVER_APPLIED
+        if expected is None or await asyncio.to_thread(digest_of_listing, listing) != expected:
             return Drift.CHANGED
         self._generation = generation
         return Drift.NONE
 
-    def _remove(self) -> None:
+    async def _remove(self) -> None:
         self._applied.forget()
-        self._command(removal(self._names))
+        await self._command(removal(self._names))
         self._generation = None
         self._known = None
 
-    def _any_table(self) -> bool:
-        return any(
-            self._list(f"list table {family} {self._names.instance}") is not None for family in FAMILIES
-        )
+    async def _any_table(self) -> bool:
+        tables = [await self._list("table", family, self._names.instance) for family in FAMILIES]
+        return any(table is not None for table in tables)
 
-    def _listing(self) -> list[dict[str, Any]] | None:
+    async def _listing(self) -> list[dict[str, Any]] | None:
         """Both tables as JSON; None when one is missing."""
         found: list[dict[str, Any]] = []
         for family in FAMILIES:
-            table = self._list(f"list table {family} {self._names.instance}")
+            table = await self._list("table", family, self._names.instance)
             if table is None:
                 return None
             found.extend(table)
@@ -152,33 +156,37 @@ class NftFirewall:
     def _counters(self) -> dict[tuple[str, Direction], Denied]:
         found: dict[tuple[str, Direction], Denied] = {}
         for family in FAMILIES:
-            for one in self._list(f"list counters table {family} {self._names.instance}") or []:
-                if "counter" in one:
-                    counter = one["counter"]
-                    direction, _, guest = counter["name"].partition("-")
-                    if direction in set(Direction):
-                        found[guest, Direction(direction)] = Denied(counter["packets"], counter["bytes"])
+            for name, (packets, size) in netlink.counters(family, self._names.instance).items():
+                direction, _, guest = name.partition("-")
+                if direction in set(Direction):
+                    found[guest, Direction(direction)] = Denied(packets, size)
         return found
 
-    def _identities(self) -> frozenset[Identity]:
+    async def _identities(self) -> frozenset[Identity]:
         """Link, MAC and address of each guest that the kernel's rules know."""
-        listing = self._list(f"list set bridge {self._names.instance} identities") or []
+        listing = await self._list("set", "bridge", self._names.instance, "identities") or []
         elements = [element for one in listing if "set" in one for element in one["set"].get("elem", [])]
         return frozenset(tuple(element["concat"]) for element in elements)
 
-    def _list(self, command: str) -> list[dict[str, Any]] | None:
-        code, output, _ = self._nft().cmd(command)
-        if code != 0:
-            return None
-        return list(json.loads(output)["nftables"]) if output else []
+    async def _list(self, *what: str) -> list[dict[str, Any]] | None:
+        """One thing as JSON; None when it is not there."""
+        result = await run(["nft", "-j", "list", *what], time_limit=TIME_LIMIT, output_limit=LISTING_LIMIT)
+        if result.exit_code != 0:
+            if "No such file or directory" in result.text_err():
+                return None
+            raise _refused(result)
+        return list((await asyncio.to_thread(json.loads, result.stdout))["nftables"])
 
-    def _command(self, text: str) -> None:
-        code, _, error = self._nft().cmd(text)
-        if code != 0:
-            raise FirewallRefusedError(f"the kernel did not take the rules: {error.strip()[:2000]}")
+    async def _command(self, text: str) -> None:
+        result = await run(["nft", "-f", "-"], stdin=text.encode(), time_limit=TIME_LIMIT)
+        if result.exit_code != 0:
+            raise _refused(result)
 
-    def _nft(self) -> nftables.Nftables:
-        if self._library is None:
-            self._library = nftables.Nftables()
-            self._library.set_json_output(True)
-        return self._library
+
+def _refused(result: ProcessResult) -> FirewallRefusedError:
+    if result.exit_code > 128:
+        return FirewallRefusedError(
+            f"nft died of signal {result.exit_code - 128}: "
+            "a newer nft may have made tables here that this one cannot read"
+        )
+    return FirewallRefusedError(f"nft does not take the rules: {result.text_err().strip()[:2000]}")

@@ -160,3 +160,19 @@ async def test_foreign_counters_in_our_tables_are_passed_over(firewall: NftFirew
     await firewall.apply(POLICY)
     nft("add counter inet dtfw mine-own")
     assert {direction for _, direction in await firewall.denied()} == set(Direction)
+
+
+async def test_an_nft_that_dies_is_an_error_and_not_the_end_of_us(
+    firewall: NftFirewall, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await firewall.apply(POLICY)
+    dying = tmp_path / "nft"
+    dying.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    dying.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin")
+    with pytest.raises(FirewallRefusedError, match="signal 11"):
+        await firewall.apply(OTHER)
+    assert await firewall.denied(), "counters are read all the same"
+    monkeypatch.undo()
+    await firewall.apply(OTHER)
+    assert await firewall.drift(OTHER) is Drift.NONE
