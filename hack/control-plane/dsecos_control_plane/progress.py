@@ -101,11 +101,12 @@ class _Reporter:
         self.detail = ""
         self._steps, self._title, self._task = steps, title, task
         self._last = time.monotonic()
+        self._printed = ""
 
     def say(self, text: str) -> None:
         """Take note of how far the step is; an empty text forgets what was told before."""
         self.detail = text
-        due = time.monotonic() - self._last > PLAIN_INTERVAL
+        due = text not in ("", self._printed) and time.monotonic() - self._last > PLAIN_INTERVAL
         if due:
-            self._last = time.monotonic()
-        self._steps.detail(self._title, self._task, text, line=due and bool(text))
+            self._last, self._printed = time.monotonic(), text
+        self._steps.detail(self._title, self._task, text, line=due)
