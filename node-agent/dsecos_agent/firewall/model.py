@@ -15,7 +15,7 @@ from dsecos_agent.engines.protocol import Watch
 
 
 class FirewallRefusedError(AdapterError):
-    """The kernel or libnftables did not take the ruleset; the rules before it stay in force."""
+    """nft or the kernel did not take the ruleset; the rules before it stay in force."""
 
 
 class InvalidPolicyError(AdapterError):
