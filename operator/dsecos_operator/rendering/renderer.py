@@ -83,6 +83,10 @@ class Renderer:
             raise Refused(answer.reason, answer.message, stalled=answer.stalled)
         return answer
 
+    async def warm(self) -> None:
+        """Be ready for the first request. Raises Refused where the sandbox cannot be had."""
+        await self._worker.warm()
+
     async def close(self) -> None:
         """End the sandbox."""
         await self._worker.close()

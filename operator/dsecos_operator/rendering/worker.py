@@ -1,4 +1,4 @@
-"""The operator's end of the sandboxed renderer: started when needed, bounded in time, ended when idle."""
+"""The operator's end of the sandboxed renderer: kept ready, bounded in time, replaced when it hangs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from dsecos_operator.rendering.confinement import Confinement, command
 from dsecos_operator.rendering.limits import LENGTH, MAX_ANSWER
 from dsecos_operator.rendering.refused import Refused, shown
 
-STAGE_SECONDS = {"template": 2.0, "compose": 10.0}
-"""Wall time of a stage."""
+STAGE_SECONDS = 10.0
+"""Wall time of a request. Processor time is bounded inside, where the machine's load does not count."""
 START_SECONDS = 20.0
-IDLE_SECONDS = 60.0
 
 
 class Worker:
@@ -28,8 +27,8 @@ class Worker:
         self._binary = binary
         self._confinement = confinement
         self._process: asyncio.subprocess.Process | None = None
+        self._bound: tuple[int, int] | None = None
         self._turn = asyncio.Lock()
-        self._idle: asyncio.TimerHandle | None = None
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request of `zygote`. Raises Refused."""
@@ -37,38 +36,36 @@ class Worker:
         if stage == "compose" and not self._binary.is_file():
             raise loader.missing(str(self._binary))
         async with self._turn:
-            self._stay()
             process = await self._running()
             try:
-                answer = await asyncio.wait_for(self._exchange(process, request), STAGE_SECONDS[stage])
+                answer = await asyncio.wait_for(self._exchange(process, request), STAGE_SECONDS)
             except TimeoutError as error:
                 await self._kill()
-                what = (
-                    "the template did not render"
-                    if stage == "template"
-                    else "the compose document was not read"
-                )
-                raise Refused(
-                    Reason.RENDER_LIMIT_EXCEEDED, f"{what} within {STAGE_SECONDS[stage]:g} s"
-                ) from error
+                message = f"the {stage} stage did not end within {STAGE_SECONDS:g} s"
+                raise Refused(Reason.RENDER_LIMIT_EXCEEDED, message, stalled=False) from error
             except (OSError, EOFError, ValueError, asyncio.CancelledError):
                 await self._kill()
                 raise
-            finally:
-                self._leave_when_idle()
         refused = answer.get("refused")
         if refused is not None:
             raise Refused(Reason(refused["reason"]), refused["message"])
         return answer
 
+    async def warm(self) -> None:
+        """Start the process ahead of the first request: that takes half a second. Raises Refused."""
+        async with self._turn:
+            await self._running()
+
     async def close(self) -> None:
         """End the process."""
-        self._stay()
         await self._kill()
 
     async def _running(self) -> asyncio.subprocess.Process:
-        if self._process is not None and self._process.returncode is None:
+        found = _identity(self._binary)
+        if self._process is not None and self._process.returncode is None and self._bound == found:
             return self._process
+        await self._kill()
+        self._bound = found
         arguments = command(self._confinement, self._binary, "dsecos_operator.rendering.zygote")
         program = shutil.which(arguments[0])
         if program is None:
@@ -109,18 +106,6 @@ class Worker:
             process.kill()
             await process.wait()
 
-    def _stay(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
-
-    def _leave_when_idle(self) -> None:
-        self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._end_idle)
-
-    def _end_idle(self) -> None:
-        if self._process is not None and self._process.returncode is None and not self._turn.locked():
-            self._process.kill()
-
     def _unconfinable(self, why: str) -> Refused:
         return Refused(
             Reason.COMPOSE_LOADER_MISSING,
@@ -129,3 +114,12 @@ class Worker:
             " that is not confined with DSECOS_RENDERER_CONFINEMENT=none",
             stalled=False,
         )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What a file is, so that the sandbox is made anew around a program that was installed or replaced."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

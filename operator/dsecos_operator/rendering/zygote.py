@@ -31,7 +31,8 @@ from dsecos_operator.rendering.refused import Refused
 
 MEMORY = 512 * 2**20
 """Address space of a request, in bytes."""
-CPU_SECONDS = 5
+CPU_SECONDS = 2
+"""Processor time of a request."""
 MAX_SERVICES = 128
 """As many as a Stack's status has room for."""
 
@@ -87,7 +88,7 @@ def _in_child(request: dict[str, Any], binary: str, output: int) -> None:
     status = 1
     try:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         answer = json.dumps(handle(request, binary)).encode()
         with os.fdopen(output, "wb") as pipe:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from dsecos_api import Condition, Reason, Stack, Type
-from dsecos_runtime import GUEST, NODE, STACK, Controller, Key, Requeue, Runtime, act_all
+from dsecos_runtime import GUEST, NODE, STACK, Controller, Key, Requeue, Runtime, act_all, get_logger
 
 from dsecos_operator.kinds import CONFIG_MAP_STAMP, SECRET_STAMP, node_of
 from dsecos_operator.license.check import check as check_license
@@ -55,6 +55,13 @@ class StackController(Controller):
         self._placing = asyncio.Lock()
         self._told: dict[str, list[Condition]] = {}
         self.inputs = self._wakeups.inputs()
+
+    async def background(self) -> None:
+        """The first Stack does not wait for the renderer's start."""
+        try:
+            await self._renderer.warm()
+        except Refused as refused:
+            get_logger().error("renderer does not start", reason=refused.reason, message=refused.message)
 
     async def reconcile(self, key: Key) -> Requeue | None:
         """One pass: see the package's docstring."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -67,6 +68,15 @@ async def test_without_a_sandbox_nothing_is_rendered(
         await renderer.render(request("services: {web: {image: a}}"))
     assert "No permissions to create new namespace" in caught.value.message
     assert "DSECOS_RENDERER_CONFINEMENT" in caught.value.message
+
+
+async def test_a_loader_that_is_installed_later_is_used(compose_binary: Path, tmp_path: Path) -> None:
+    program = tmp_path / "docker-compose"
+    renderer = Renderer(Worker(program))
+    await renderer.warm()
+    shutil.copy(compose_binary, program)
+    assert (await renderer.render(request("services: {web: {image: a}}"))).services == ("web",)
+    await renderer.close()
 
 
 async def test_an_administrator_can_do_without(compose_binary: Path) -> None:

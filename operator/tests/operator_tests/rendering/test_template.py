@@ -9,10 +9,6 @@ from typing import Any
 import pytest
 from dsecos_api import Reason
 from dsecos_operator.rendering import Policy, Refused, Renderer, Rendering, Request, catalog
-from dsecos_operator.rendering.template import render as render_text
-from dsecos_operator.rendering.text import parse
-from hypothesis import given
-from hypothesis import strategies as st
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -113,13 +109,6 @@ class TestValues:
             "B": f"x-{value}",
         }
         assert list(document["services"]) == ["web"]
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
-def test_no_text_leaves_its_scalar(value: str) -> None:
-    tree = parse(render_text('a: {{ v }}\nb: "{{ v | text }}"\nc: {{ [v] | tojson }}\n', {"v": value}))
-    expected = value.replace("$", "$$")
-    assert tree == {"a": expected, "b": expected, "c": [expected]}
 
 
 class TestTemplates:
