@@ -24,6 +24,13 @@ REASONS = {
 }
 """Package and why. What building the images needs is listed by `dsecos-images packages`."""
 
+FOR_TESTS = {
+    "curl": "asks a service from another network namespace",
+    "openssl": "makes certificates that are wrong",
+    "procps": "finds processes",
+}
+"""What the tests need beside that."""
+
 UNWANTED_SERVICES = ("docker-registry.service", "lxc-net.service", "lxc.service")
 """What Debian would start on its own with these packages: a registry on port 5000, a bridge with a DHCP
 server.
@@ -48,7 +55,7 @@ def missing(packages: list[str]) -> list[str]:
 
 
 def install(settings: Settings, packages: list[str]) -> None:
-    """Install packages without the services that they would start, and write down that it was us.
+    """Install packages without the services that they would start, and write down in the home that it was us.
 
     Raises:
         CommandError: apt-get failed, also with fresh package lists.
@@ -73,6 +80,8 @@ def install(settings: Settings, packages: list[str]) -> None:
     for service in UNWANTED_SERVICES:
         if service.removesuffix(".service").removesuffix("-net") in packages and _known(service):
             run(["systemctl", "disable", "--quiet", service])
+    if not settings.home.is_dir():
+        return
     record = settings.home / "installed-packages.json"
     before = json.loads(record.read_text()) if record.exists() else []
     write(record, json.dumps(sorted({*before, *packages}), indent=2) + "\n")

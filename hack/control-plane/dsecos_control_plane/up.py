@@ -4,6 +4,7 @@ already.
 
 import os
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ class Up:
         with ThreadPoolExecutor(max_workers=1) as beside:
             images_built: Future[None] | None = None
             if not options.only_control_plane:
-                self._packages()
+                install_packages(settings, self._steps)
                 images_built = beside.submit(self._images)
             self._programs()
             self._keys()
@@ -82,14 +83,6 @@ class Up:
     def administer(self) -> str:
         """How to reach the cluster."""
         return f"[bold]export KUBECONFIG={self._settings.kubeconfig} PATH={self._settings.bin}:$PATH[/]"
-
-    def _packages(self) -> None:
-        with self._steps.step("Debian packages") as say:
-            missing = packages.missing(packages.wanted())
-            if missing:
-                say(f"installing {', '.join(missing)}")
-                packages.install(self._settings, missing)
-                say(f"installed {', '.join(missing)}")
 
     def _images(self) -> None:
         with self._steps.step("Guest template and images") as say:
@@ -173,6 +166,19 @@ def check_host() -> None:
     if shutil.which("apt-get") is None or not Path("/etc/debian_version").exists():
         msg = "this host is not Debian: DsecOS runs on Debian 12 and 13"
         raise ControlPlaneError(msg)
+
+
+def install_packages(settings: Settings, steps: Steps, more: Iterable[str] = ()) -> None:
+    """Install the Debian packages that are missing: those of a node, those for building images, and `more`.
+
+    Raises:
+        CommandError: apt-get failed.
+    """
+    with steps.step("Debian packages") as say:
+        if missing := packages.missing([*packages.wanted(), *more]):
+            say(f"installing {', '.join(missing)}")
+            packages.install(settings, missing)
+            say(f"installed {', '.join(missing)}")
 
 
 def _told(started: list[str]) -> str:
