@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from dsecos_api import Node, Reason, Type
 from dsecos_api.node import NodeStatus
 from dsecos_runtime import (
@@ -37,35 +39,41 @@ async def node_of(cloud: Cloud, name: str) -> Node:
     return await cloud.admin.get(NODE, name)
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def other(cloud: Cloud) -> AsyncIterator[Node]:
+    """Node node-2, which has no agent."""
+    yield await node_of(cloud, "node-2")
+    await cloud.delete(NODE, "node-2")
+    await cloud.gone(NODE, "node-2")
+
+
 class TestRights:
     """What a stolen agent credential shows and changes: one node."""
 
     async def test_an_agent_sees_its_own_namespace_and_no_other(
-        self, cloud: Cloud, agent: PretendAgent
+        self, agent: PretendAgent, other: Node
     ) -> None:
-        await node_of(cloud, "node-2")
-        own, other = agent.namespace, "dsecos-node-node-2"
+        own, foreign = agent.namespace, f"dsecos-node-{other.name}"
         readable: tuple[Resource[Any], ...] = (GUEST, SECRET)
         for resource in readable:
             await agent.cluster.list(resource, own)
-            for namespace in (other, "default", "dsecos-system", ""):
+            for namespace in (foreign, "default", "dsecos-system", ""):
                 with pytest.raises(Forbidden):
                     await agent.cluster.list(resource, namespace)
         with pytest.raises(Forbidden):
-            await agent.cluster.get(SECRET, "agent-binding", other)
+            await agent.cluster.get(SECRET, "agent-binding", foreign)
         with pytest.raises(Forbidden):
             await agent.cluster.list(STACK)
         with pytest.raises(Forbidden):
             await agent.cluster.list(NODE)
 
     async def test_an_agent_writes_its_own_nodes_status_and_no_other(
-        self, cloud: Cloud, agent: PretendAgent
+        self, agent: PretendAgent, other: Node
     ) -> None:
-        other = await node_of(cloud, "node-2")
         mine = await agent.cluster.get(NODE, agent.node)
         await agent.report(mine)
         with pytest.raises(Forbidden):
-            await agent.cluster.get(NODE, "node-2")
+            await agent.cluster.get(NODE, other.name)
         with pytest.raises(Forbidden):
             await agent.cluster.apply_status(NODE, other, NodeStatus())
         with pytest.raises(Forbidden):  # not even its own spec

@@ -16,6 +16,7 @@ from dsecos_runtime import (
     EVENT,
     GUEST,
     LICENSE,
+    NAMESPACE,
     NETWORK_ZONE,
     SECRET,
     STACK,
@@ -314,6 +315,13 @@ class TestToNothing:
             return await left(cloud, tenant) == []
 
         await until(clean)
+
+    async def test_a_tenant_that_goes_takes_all_with_it(self, cloud: Cloud, tenant: Tenant) -> None:
+        await cloud.apply(given.stack("shop", tenant.name))
+        await cloud.ready("shop", tenant.name)
+        await cloud.delete(NAMESPACE, tenant.name)
+        await cloud.gone(NAMESPACE, tenant.name, seconds=60)
+        assert await left(cloud, tenant) == []
 
     async def test_a_new_stack_of_the_same_name_has_a_guest_of_its_own(
         self, cloud: Cloud, tenant: Tenant
