@@ -13,6 +13,8 @@ from pathlib import Path
 
 from dsecos_control_plane.command import TAIL_LINES, run
 from dsecos_control_plane.errors import ToolchainError
+from dsecos_control_plane.files import write
+from dsecos_control_plane.processes import VERSION
 from dsecos_control_plane.settings import SOURCE
 from dsecos_control_plane.toolchain import REQUIREMENTS, go
 
@@ -100,6 +102,7 @@ def install(folder: Path, target: Path, programs: Sequence[str] = tuple(PROGRAMS
         except OSError:
             shutil.copy2(source, fresh)
         fresh.replace(destination)
+    write(target / VERSION, f"{folder.name}\n")
 
 
 def _same(source: Path, destination: Path) -> bool:

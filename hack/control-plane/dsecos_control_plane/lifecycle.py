@@ -1,12 +1,15 @@
 """Start and stop the embedded control plane: etcd, API server, controller manager."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dsecos_control_plane import builds, configs, home, pki, processes, readiness
 from dsecos_control_plane.backend import Backend
 from dsecos_control_plane.builds import Report
 from dsecos_control_plane.errors import NotReadyError
+from dsecos_control_plane.files import read
 from dsecos_control_plane.processes import Process
 from dsecos_control_plane.settings import Settings
 from dsecos_control_plane.supervisord import Supervisord
@@ -42,13 +45,21 @@ def start(backend: Backend, wanted: Sequence[Process]) -> list[str]:
     """
     started: list[str] = []
     for process in wanted:
-        started += backend.apply([process])
+        started += backend.apply([with_content(process)])
         try:
             readiness.wait_ready(process, READY_SECONDS)
         except NotReadyError as error:
             msg = f"{error}; its log ends with:\n{backend.log(process.name)}"
             raise NotReadyError(msg) from error
     return started
+
+
+def with_content(process: Process) -> Process:
+    """Return a process whose revision changes with the content of the files that it reads at its start."""
+    digest = hashlib.sha256(process.revision.encode())
+    for path in process.files:
+        digest.update(hashlib.sha256(read(path) or b"").digest())
+    return replace(process, revision=digest.hexdigest()[:16])
 
 
 def start_control_plane(settings: Settings, backend: Backend) -> list[str]:

@@ -12,6 +12,10 @@ from dsecos_control_plane.settings import Settings
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+VERSION = "version"
+"""File in the folder of programs that says which build they are of."""
+
+
 @dataclass(frozen=True)
 class Probe:
     """A process is ready when this URL answers with `status`, over TLS signed by `authority`.
@@ -31,10 +35,11 @@ class Process:
     """One long-running process.
 
     `before` are commands that run as root ahead of each start. `revision` names the version of whatever the
-    command line does not show: another revision means a restart. `writable` are the only folders that it may
-    write to under systemd. `children_survive`: processes that it started live on when it stops, as the
-    monitors of LXC guests must. `root` marks the one that needs the host's namespaces and capabilities,
-    `sandboxes` one that makes namespaces for programs that it does not trust.
+    command line does not show, and `files` are read at its start only: another revision or content means a
+    restart. `writable` are the only folders that it may write to under systemd. `children_survive`: processes
+    that it started live on when it stops, as the monitors of LXC guests must. `root` marks the one that needs
+    the host's namespaces and capabilities, `sandboxes` one that makes namespaces for programs that it does
+    not trust.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Process:
     after: tuple[str, ...] = ()
     writable: tuple[Path, ...] = ()
     probe: Probe | None = None
+    files: tuple[Path, ...] = ()
     revision: str = ""
     children_survive: bool = False
     root: bool = False
@@ -80,6 +86,7 @@ def etcd(settings: Settings) -> Process:
         argv=argv,
         identity=identity(settings, "etcd"),
         writable=(settings.home / "etcd",),
+        files=(settings.bin / VERSION, certificate),
         probe=Probe(
             f"{client}/health", authority, certificate=pki / "etcd-client.crt", key=pki / "etcd-client.key"
         ),
@@ -127,6 +134,14 @@ def api_server(settings: Settings) -> Process:
         identity=identity(settings, "kube-apiserver"),
         after=("etcd",),
         writable=(settings.logs / "audit",),
+        files=(
+            settings.bin / VERSION,
+            etc / "authentication.yaml",
+            etc / "audit-policy.yaml",
+            pki / "encryption.yaml",
+            pki / "kube-apiserver.crt",
+            pki / "etcd-client.crt",
+        ),
         probe=Probe(f"{settings.api_server}/readyz", pki / "ca.crt"),
     )
 
@@ -167,6 +182,7 @@ def controller_manager(settings: Settings) -> Process:
         argv=argv,
         identity=identity(settings, "kube-controller-manager"),
         after=("kube-apiserver",),
+        files=(settings.bin / VERSION, kubeconfig, pki / "kube-controller-manager.crt"),
         probe=Probe(url, pki / "ca.crt"),
     )
 
@@ -178,6 +194,11 @@ def registry(settings: Settings) -> Process:
         argv=("/usr/bin/docker-registry", "serve", f"{settings.etc}/registry.yaml"),
         identity=identity(settings, "registry"),
         writable=(settings.home / "registry",),
+        files=(
+            settings.etc / "registry.yaml",
+            settings.etc / "registry.htpasswd",
+            settings.pki / "registry.crt",
+        ),
         probe=Probe(
             f"https://127.0.0.1:{settings.registry_port}/v2/", settings.pki / "registry-ca.crt", status=401
         ),
@@ -196,6 +217,11 @@ def registry_read(settings: Settings) -> Process:
         identity=identity(settings, "registry-read"),
         before=(("/usr/sbin/nft", "-f", f"{settings.etc}/registry-read.nft"),),
         after=("registry",),
+        files=(
+            settings.etc / "registry-read.yaml",
+            settings.etc / "registry-read.nft",
+            settings.pki / "registry-read.crt",
+        ),
         probe=Probe(f"https://127.0.0.1:{settings.registry_read_port}/v2/", settings.pki / "registry-ca.crt"),
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from dsecos_control_plane import builds, configs
+from dsecos_control_plane import builds, configs, pki
 from dsecos_control_plane.command import run, succeeds
 from dsecos_control_plane.errors import CommandError
 from dsecos_control_plane.readiness import wait
@@ -153,6 +153,16 @@ def test_starting_again_changes_nothing(control_plane: ControlPlane) -> None:
     before = [control_plane.pid(name) for name in names]
     control_plane.start()
     assert [control_plane.pid(name) for name in names] == before
+
+
+def test_a_renewed_certificate_restarts_who_reads_it_at_its_start(control_plane: ControlPlane) -> None:
+    names = ("etcd", "kube-apiserver", "kube-controller-manager")
+    before = {name: control_plane.pid(name) for name in names}
+    (control_plane.settings.pki / "kube-controller-manager.key").unlink()
+    pki.ensure(control_plane.settings)
+    control_plane.start()
+    changed = {name for name in names if control_plane.pid(name) != before[name]}
+    assert changed == {"kube-controller-manager"}
 
 
 def test_data_outlives_a_stop_and_leaving_removes_all() -> None:
