@@ -14,7 +14,7 @@ from dsecos_api.names import LABEL_STACK, LABEL_STACK_NAMESPACE, NODE_NAMESPACE_
 from dsecos_runtime import Key, Resource
 from pydantic import Field, model_validator
 
-LABEL_RETAINED = "dsecos.io/retained-volumes"
+LABEL_RETAINED = "dsecos.io/retained"
 ANNOTATION_DIGEST = "dsecos.io/digest"
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 

@@ -36,6 +36,9 @@ AGENT_ROLE = "dsecos-node-agent"
 """ClusterRole of manifests/install: what an agent may do in its node's namespace."""
 OPERATOR_NODE_ROLE = "dsecos-operator-node"
 """ClusterRole of manifests/install: what the operator may do in nodes' namespaces only."""
+EVENTS_ROLE = "dsecos-node-events"
+"""ClusterRole of manifests/install: tell of events, and read none."""
+EVENTS_NAMESPACE = "default"
 OPERATOR_SERVICE_ACCOUNT = "dsecos-operator"
 RBAC = "rbac.authorization.k8s.io"
 
@@ -73,6 +76,15 @@ def objects(node: Node) -> list[tuple[Resource[Any], Object]]:
             {
                 **_object(node, node_role(node.name)),
                 "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": node_role(node.name)},
+                "subjects": [_subject(AGENT_SERVICE_ACCOUNT, node_namespace(node.name))],
+            },
+        ),
+        # Events about the Node itself, which is cluster-scoped, are in namespace default.
+        (
+            ROLE_BINDING,
+            {
+                **_object(node, node_role(node.name), EVENTS_NAMESPACE),
+                "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": EVENTS_ROLE},
                 "subjects": [_subject(AGENT_SERVICE_ACCOUNT, node_namespace(node.name))],
             },
         ),

@@ -154,7 +154,7 @@ class StackController(Controller):
             return Desired(), Findings(verdict, claim, prepared)
         notes = _notes(stack, prepared.rendering)
         cache = self._runtime.cache
-        places = occupants(cache.list(STACK), cache.list(GUEST))
+        places = occupants(cache.list(STACK), cache.list(GUEST)) + retained.orphans(observed.retained)
         try:
             if zone is None:
                 raise Refused(Reason.ZONE_NOT_FOUND, f"NetworkZone {stack.spec.zone} is gone", stalled=False)

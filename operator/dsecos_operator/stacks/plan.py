@@ -78,11 +78,11 @@ class DeleteGuest:
 
 @dataclass(frozen=True)
 class Remember:
-    """Where retained data lies; `entry` None: nothing is retained there."""
+    """What outlives the Stack on a node; `entry` None: nothing does."""
 
     node: str
     entry: str | None
-    name: ClassVar[str] = "retained-volumes-apply"
+    name: ClassVar[str] = "retained-apply"
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,9 @@ def _removal(observed: Observed, stack: Stack) -> list[Action]:
 
 
 def _remember(observed: Observed, stack: Stack, guest: Guest) -> list[Action]:
-    node, entry = node_of(guest.namespace), retained.entry(stack)
+    node = node_of(guest.namespace)
     known = retained.entries(observed.retained, stack).get(node)
+    entry = retained.entry(stack, guest, known)
     return [] if known == entry else [Remember(node, entry)]
 
 

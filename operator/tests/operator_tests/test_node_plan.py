@@ -38,6 +38,7 @@ def test_a_new_node_gets_all_it_needs_and_then_nothing() -> None:
         "RoleBinding",
         "ClusterRole",
         "ClusterRoleBinding",
+        "RoleBinding",
         "Secret",
     ]
     this = with_finalizer(node())

@@ -23,6 +23,8 @@ from hypothesis import strategies as st
 
 from .world import World
 
+DATA_KEPT = '{"volumes": [{"name": "data", "pool": null}], "guests": []}'
+
 EVENTS: dict[str, Callable[[World], object]] = {
     "more memory": lambda world: world.edit(resources={"cpu": "1", "memory": "2Gi", "disk": "1Gi"}),
     "a port": lambda world: world.edit(expose=[{"port": 80, "hostPort": 8080}]),
@@ -132,7 +134,7 @@ def test_data_goes_only_where_it_is_said(own: str | None, of_stack: str | None, 
 
 
 def test_what_was_retained_is_forgotten_when_it_is_deleted_after_all() -> None:
-    world = World(kept={"acme.shop": '[{"name": "data", "pool": null}]'})
+    world = World(kept={"acme.shop": DATA_KEPT})
     world.edit(volumes=[{"name": "data", "size": "1Gi", "deletionPolicy": "Delete"}])
     world.settle()
     world.delete()
@@ -147,10 +149,32 @@ def test_retained_data_calls_its_stack_home() -> None:
     observed = world.observed()
     assert world.stack is not None
     assert retained.home(observed.retained, world.stack) is None
-    world.kept = {"acme.shop": '[{"name": "data", "pool": null}]'}
+    world.kept = {"acme.shop": DATA_KEPT}
     assert retained.home(world.observed().retained, world.stack) == "node-1"
-    world.kept = {"acme.shop": '[{"name": "other", "pool": null}]', "acme.sho": "x"}
+    world.kept = {"acme.shop": DATA_KEPT.replace("data", "other"), "acme.sho": "x"}
     assert retained.home(world.observed().retained, world.stack) is None
+
+
+def test_an_orphan_keeps_its_address_and_its_ids() -> None:
+    world = World()
+    world.edit(deletionPolicy="Orphan")
+    world.settle()
+    (guest,) = world.guests.values()
+    world.delete()
+    world.settle()
+    (orphan,) = retained.orphans(world.observed().retained)
+    assert (orphan.node, orphan.zone) == ("node-1", "backend")
+    assert (orphan.address, orphan.id_base) == (guest.spec.network.address, guest.spec.id_map.base)
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", "{}", '{"guests": 1}', '{"guests": [1], "volumes": [{}]}'])
+def test_an_entry_that_was_edited_by_hand_harms_nobody(text: str) -> None:
+    world = World(kept={"acme.shop": text})
+    world.edit(volumes=[{"name": "data", "size": "1Gi"}])
+    world.settle()
+    world.delete()
+    world.settle()
+    assert "data" in world.kept["acme.shop"]
 
 
 def test_a_stack_that_was_never_placed_is_gone_at_once() -> None:

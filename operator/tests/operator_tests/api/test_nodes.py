@@ -12,6 +12,7 @@ from dsecos_api.node import NodeStatus
 from dsecos_runtime import (
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
+    EVENT,
     GUEST,
     NAMESPACE,
     NODE,
@@ -94,6 +95,21 @@ class TestRights:
         with pytest.raises(Forbidden):
             await agent.cluster.create(SECRET, {"metadata": {"name": "forged", "namespace": agent.namespace}})
 
+    async def test_an_agent_tells_of_its_node(self, agent: PretendAgent) -> None:
+        event = {
+            "metadata": {"name": "found", "namespace": "default"},
+            "eventTime": "2026-11-22T00:00:00.000000Z",
+            "reportingController": "test",
+            "reportingInstance": "test",
+            "action": "Look",
+            "reason": "Found",
+            "type": "Normal",
+            "regarding": {"apiVersion": "dsecos.io/v1alpha1", "kind": "Node", "name": agent.node},
+        }
+        await agent.cluster.create(EVENT, event)
+        with pytest.raises(Forbidden):
+            await agent.cluster.list(EVENT, "default")
+
     async def test_a_deleted_binding_revokes_the_agents_tokens(self, cloud: Cloud) -> None:
         await node_of(cloud, "node-3")
         stolen = Cluster.connect(cloud.agent_kubeconfig("node-3"))
@@ -151,11 +167,15 @@ class TestLife:
         assert node.status.agent_namespace == "dsecos-node-node-4"
         await cloud.delete(NODE, "node-4")
         await cloud.gone(NODE, "node-4")
-        names = ("dsecos-node-node-4",)
-        for name in names:
-            assert await cloud.admin.find(NAMESPACE, name) is None
-            assert await cloud.admin.find(CLUSTER_ROLE, name) is None
-            assert await cloud.admin.find(CLUSTER_ROLE_BINDING, name) is None
+        name = "dsecos-node-node-4"
+        assert await cloud.admin.find(NAMESPACE, name) is None
+        assert await cloud.admin.find(CLUSTER_ROLE, name) is None
+        assert await cloud.admin.find(CLUSTER_ROLE_BINDING, name) is None
+
+        async def collected() -> bool:
+            return await cloud.admin.find(ROLE_BINDING, name, "default") is None
+
+        await given.until(collected, what="its owner is gone, so the garbage collector takes it")
 
     async def test_what_was_taken_away_by_hand_comes_back(self, cloud: Cloud, agent: PretendAgent) -> None:
         await cloud.delete(ROLE_BINDING, "agent", agent.namespace)

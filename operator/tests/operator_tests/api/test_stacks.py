@@ -299,8 +299,9 @@ class TestToNothing:
         await cloud.delete(STACK, "shop", tenant.name)
         guest = await cloud.wait(GUEST, guest.name, NODE_SPACE, lambda each: each.deleting)
         assert guest.spec.deletion_policy == "Retain"
-        remembered = await cloud.admin.get(CONFIG_MAP, "retained-volumes", NODE_SPACE)
-        assert json.loads(remembered["data"][f"{tenant.name}.shop"]) == [{"name": "mine", "pool": None}]
+        remembered = await cloud.admin.get(CONFIG_MAP, "retained", NODE_SPACE)
+        entry = json.loads(remembered["data"][f"{tenant.name}.shop"])
+        assert entry == {"volumes": [{"name": "mine", "pool": None}], "guests": []}
 
     async def test_a_guest_whose_stack_was_forced_away_is_collected(
         self, cloud: Cloud, tenant: Tenant
