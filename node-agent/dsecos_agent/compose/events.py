@@ -54,6 +54,9 @@ class EventWatch:
         async with socket.response(self._shared, "/events", {"filters": wanted}, None) as answer:
             # Whatever happened while nobody listened.
             self._callback()
-            while await answer.content.readany():
-                self._callback()
-                await asyncio.sleep(INTERVAL)
+            try:
+                while await answer.content.readany():
+                    self._callback()
+                    await asyncio.sleep(INTERVAL)
+            finally:
+                self._callback()  # dockerd itself may have ended

@@ -103,5 +103,6 @@ class Compose(Protocol):
     def subscribe(self, shared: Path, callback: Callable[[], None]) -> Watch:
         """Call back, on the event loop, when a container of the project starts, dies or changes its health.
 
-        Connects again by itself while the watch is open; each (re)connection calls back once as well.
+        Connects again by itself while the watch is open; each (re)connection calls back once as well, and
+        so does the end of one.
         """
