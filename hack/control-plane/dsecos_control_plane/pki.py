@@ -70,8 +70,10 @@ def leaves(node_name: str, addresses: Sequence[str]) -> list[Leaf]:
     ]
 
 
-def ensure(settings: Settings, now: datetime | None = None) -> list[str]:
+def ensure(settings: Settings, now: datetime | None = None, *, cluster: bool = True) -> list[str]:
     """Make what is missing, renew what ends soon, and return the names of what was made.
+
+    `cluster` False: only what the registry needs, because the cluster is somebody else's.
 
     Writes `pki/<name>.crt` (for all to read) and `pki/<name>.key` (for one service), the key of service
     accounts, the key that Secrets are encrypted with in etcd, and the kubeconfigs of administrator and
@@ -81,7 +83,7 @@ def ensure(settings: Settings, now: datetime | None = None) -> list[str]:
     folder(settings.pki, mode=0o755)
     made: list[str] = []
     authorities: dict[str, Pair] = {}
-    for name in AUTHORITIES:
+    for name in AUTHORITIES if cluster else ("registry-ca",):
         known = load(settings.pki, name)
         authorities[name] = known or certificates.new_authority(f"dsecos-{name}", now)
         if known is None:
@@ -89,15 +91,18 @@ def ensure(settings: Settings, now: datetime | None = None) -> list[str]:
         _store(settings, name, authorities[name], None)
     pairs: dict[str, Pair] = {}
     for leaf in leaves(settings.node_name, primary_addresses()):
-        authority = authorities[leaf.authority]
+        authority = authorities.get(leaf.authority)
+        if authority is None:
+            continue
         pair = load(settings.pki, leaf.name)
         if pair is None or not certificates.still_serves(pair, authority, leaf.request, now):
             pair = certificates.issue(authority, leaf.request, now)
             made.append(leaf.name)
         _store(settings, leaf.name, pair, leaf.owner)
         pairs[leaf.name] = pair
-    made += _service_account_key(settings) + _encryption_key(settings)
-    _kubeconfigs(settings, authorities["ca"], pairs)
+    if cluster:
+        made += _service_account_key(settings) + _encryption_key(settings)
+        _kubeconfigs(settings, authorities["ca"], pairs)
     return made
 
 

@@ -99,7 +99,7 @@ class Up:
 
     def _keys(self) -> None:
         with self._steps.step("Keys and certificates") as say:
-            say(", ".join(pki.ensure(self._settings)))
+            say(", ".join(pki.ensure(self._settings, cluster=not self._settings.external_kubeconfig)))
             configs.write_all(self._settings)
 
     def _control_plane(self) -> None:

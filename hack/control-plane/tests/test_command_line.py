@@ -6,6 +6,7 @@ import pytest
 from dsecos_control_plane import footprint, testing
 from dsecos_control_plane.main import main
 from dsecos_control_plane.settings import Settings
+from dsecos_control_plane.testing import ControlPlane
 
 
 @pytest.fixture
@@ -48,6 +49,21 @@ def test_from_nothing_up_and_back_to_nothing(fresh: Settings, capsys: pytest.Cap
         assert main(["clean"]) == 0
     assert own(fresh) == []
     assert main(["clean"]) == 0
+
+
+def test_a_cluster_of_the_users_is_used_instead(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ControlPlane() as theirs:
+        monkeypatch.setenv("KUBECONFIG", str(theirs.kubeconfig))
+        try:
+            assert main(["up", "--only", "control-plane"]) == 0
+            assert theirs.settings.api_server in capsys.readouterr().out
+            assert not any(line.startswith(("process", "listen")) for line in own(fresh))
+            assert not fresh.admin_kubeconfig.exists()
+        finally:
+            assert main(["clean"]) == 0
+        theirs.kubectl("get", "namespaces")
 
 
 def test_a_folder_of_others_is_refused_in_one_line(
