@@ -49,7 +49,7 @@ lint: .venv/ready ## Check format, style, types, imports between parts, and that
 	$(RUN)/python -m dsecos_api.generate --check
 
 test: lint ## lint, then all tests on the real things (root)
-	@$(RUN)/dsecos-control-plane packages --for-tests
+	@$(RUN)/dsecos-control-plane build --for-tests
 	$(RUN)/python -m pytest $(PYTEST)
 
 bench: .venv/ready ## Measure against the raw tools that do the same

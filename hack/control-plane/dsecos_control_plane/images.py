@@ -11,18 +11,21 @@ from dsecos_control_plane.progress import Say
 from dsecos_control_plane.settings import SOURCE, Settings
 
 
-def build(settings: Settings, say: Say) -> None:
-    """Bring guest template and compose program into `DSECOS_HOME`, building what the cache lacks.
+def build(settings: Settings, output: Path, say: Say) -> None:
+    """Bring guest template and compose program into a folder, building what the cache lacks.
 
     Raises:
         CommandError: the build failed.
     """
-    output = settings.home / "images"
     _run(["build", "--cache", str(settings.cache / "images"), "--output", str(output)], say)
-    compose, link = output / "bin" / "docker-compose", settings.bin / "docker-compose"
+
+
+def install_compose(settings: Settings) -> None:
+    """Put the compose program of the images into the folder of programs, where the operator looks for it."""
+    compose = settings.home / "images" / "bin" / "docker-compose"
+    link = settings.bin / compose.name
     if not (link.exists() and link.samefile(compose)):
-        settings.bin.mkdir(mode=0o755, exist_ok=True)
-        fresh = link.with_name(".docker-compose.new")
+        fresh = link.with_name(f".{link.name}.new")
         fresh.unlink(missing_ok=True)
         fresh.hardlink_to(compose.resolve())
         fresh.replace(link)

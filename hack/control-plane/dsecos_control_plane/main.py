@@ -6,11 +6,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from dsecos_control_plane import down, footprint, home, packages, status
+from dsecos_control_plane import down, footprint, home, packages, prepare, status
 from dsecos_control_plane.errors import ControlPlaneError
 from dsecos_control_plane.progress import Steps
 from dsecos_control_plane.settings import Settings
-from dsecos_control_plane.up import Options, Up, check_host, install_packages
+from dsecos_control_plane.up import Options, Up
 
 
 def parser() -> argparse.ArgumentParser:
@@ -20,10 +20,8 @@ def parser() -> argparse.ArgumentParser:
     up = verbs.add_parser("up", help="install what is missing and start everything")
     up.add_argument("--only", choices=["control-plane"], help="etcd, API server and controller manager alone")
     up.add_argument("--without-sample", action="store_true", help="everything but the sample application")
-    needed = verbs.add_parser(
-        "packages", help="install the Debian packages that are missing, and nothing else"
-    )
-    needed.add_argument("--for-tests", action="store_true", help="and those that the tests need")
+    build = verbs.add_parser("build", help="install packages and fill the cache; nothing is started")
+    build.add_argument("--for-tests", action="store_true", help="install what the tests need, too")
     verbs.add_parser("down", help="stop everything and leave the host as it was; data is kept")
     verbs.add_parser("clean", help="down, and remove all data")
     verbs.add_parser("status", help="show processes, ports and guests; 0 if all is well")
@@ -59,9 +57,8 @@ def _run(options: argparse.Namespace, settings: Settings, console: Console) -> i
             console.print(line, markup=False, soft_wrap=True)
         return 0
     with Steps(console) as steps:
-        if options.verb == "packages":
-            check_host()
-            install_packages(settings, steps, packages.FOR_TESTS if options.for_tests else ())
+        if options.verb == "build":
+            prepare.build_everything(settings, steps, packages.FOR_TESTS if options.for_tests else ())
         elif options.verb == "up":
             extent = Options(only_control_plane=bool(options.only), sample=not options.without_sample)
             Up(settings, steps).run(extent)

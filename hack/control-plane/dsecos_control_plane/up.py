@@ -2,12 +2,8 @@
 already.
 """
 
-import os
-import shutil
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from dsecos_control_plane import (
     builds,
@@ -17,16 +13,15 @@ from dsecos_control_plane import (
     images,
     lifecycle,
     objects,
-    packages,
     pki,
+    prepare,
     processes,
     venvs,
 )
-from dsecos_control_plane.errors import ControlPlaneError
 from dsecos_control_plane.files import mirror
 from dsecos_control_plane.identity import identity
 from dsecos_control_plane.kubectl import Kubectl
-from dsecos_control_plane.progress import Say, Steps
+from dsecos_control_plane.progress import Steps
 from dsecos_control_plane.settings import SOURCE, Settings
 
 
@@ -57,14 +52,15 @@ class Up:
         Raises:
             ControlPlaneError: one of them failed; what was done stays, and the next run goes on from there.
         """
-        check_host()
+        prepare.check_host()
         settings = self._settings
         home.prepare(settings)
         with ThreadPoolExecutor(max_workers=1) as beside:
             images_built: Future[None] | None = None
             if not options.only_control_plane:
-                install_packages(settings, self._steps)
-                images_built = beside.submit(self._images)
+                prepare.install_packages(settings, self._steps)
+                output = settings.home / "images"
+                images_built = beside.submit(prepare.build_images, settings, self._steps, output)
             self._programs()
             self._keys()
             self._control_plane()
@@ -72,6 +68,7 @@ class Up:
                 return
             self._install()
             images_built.result()
+        images.install_compose(settings)
         self._registry()
         self._operator()
         self._agent()
@@ -84,18 +81,10 @@ class Up:
         """How to reach the cluster."""
         return f"[bold]export KUBECONFIG={self._settings.kubeconfig} PATH={self._settings.bin}:$PATH[/]"
 
-    def _images(self) -> None:
-        with self._steps.step("Guest template and images") as say:
-            images.build(self._settings, say)
-
     def _programs(self) -> None:
         settings = self._settings
         wanted = ("kubectl",) if settings.external_kubeconfig else tuple(builds.PROGRAMS)
-        with self._steps.step("Kubernetes programs") as say:
-            version = builds.kubernetes_version((builds.MODULE / "go.mod").read_text())
-            folder = builds.build(settings.cache, wanted, _packages_compiled(say))
-            builds.install(folder, settings.bin, wanted)
-            say(version)
+        builds.install(prepare.build_programs(settings, self._steps, wanted), settings.bin, wanted)
 
     def _keys(self) -> None:
         with self._steps.step("Keys and certificates") as say:
@@ -154,38 +143,5 @@ class Up:
         self._steps.note("Look around: kubectl get dsecos -A. Change it: kubectl edit stack -n demo.")
 
 
-def check_host() -> None:
-    """Refuse a host that this cannot work on, before anything is changed.
-
-    Raises:
-        ControlPlaneError: not root, or no apt-get.
-    """
-    if os.geteuid() != 0:
-        msg = "this makes containers, bridges and mounts: run it as root"
-        raise ControlPlaneError(msg)
-    if shutil.which("apt-get") is None or not Path("/etc/debian_version").exists():
-        msg = "this host is not Debian: DsecOS runs on Debian 12 and 13"
-        raise ControlPlaneError(msg)
-
-
-def install_packages(settings: Settings, steps: Steps, more: Iterable[str] = ()) -> None:
-    """Install the Debian packages that are missing: those of a node, those for building images, and `more`.
-
-    Raises:
-        CommandError: apt-get failed.
-    """
-    with steps.step("Debian packages") as say:
-        if missing := packages.missing([*packages.wanted(), *more]):
-            say(f"installing {', '.join(missing)}")
-            packages.install(settings, missing)
-            say(f"installed {', '.join(missing)}")
-
-
 def _told(started: list[str]) -> str:
     return f"started {', '.join(started)}" if started else ""
-
-
-def _packages_compiled(say: Say) -> builds.Report:
-    return lambda done, total: say(
-        f"{done} of {total} packages compiled" if total else "looking what to compile"
-    )

@@ -67,7 +67,7 @@ def machine() -> Iterator[Machine]:
     rootfs = folder / "machine" / "rootfs"
     try:
         lifecycle.prepare(settings)
-        images.build(settings, lambda _: None)
+        images.build(settings, settings.home / "images", lambda _: None)
         rootfs.mkdir(parents=True)
         unpack = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--zstd", "--extract"]
         run(
