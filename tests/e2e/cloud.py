@@ -195,9 +195,9 @@ class Cloud:
 
     def delete_stack(self, name: str, timeout: int = 120) -> None:
         """Delete a Stack and wait until it is really gone."""
-        self.kubectl(
-            "delete", "stack", name, "-n", self.namespace, "--ignore-not-found", f"--timeout={timeout}s"
-        )
+        argv = ("delete", "stack", name, "-n", self.namespace, "--ignore-not-found", f"--timeout={timeout}s")
+        done = self.kubectl(*argv, check=False)
+        assert done.returncode == 0, f"{done.stderr}\n{self.story(name)}"
 
     def guest(self, stack: str) -> Object:
         """The Guest of a Stack."""

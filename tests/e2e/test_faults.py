@@ -24,9 +24,8 @@ def test_killed_after_each_action_nothing_is_lost_and_nothing_is_double(
     assert any(point.startswith("guest-") for point in deploying), deploying
     assert any(point.startswith("stack-") for point in deploying), deploying
     assert deleting
-    print(f"killed while deploying after {deploying}, while deleting after {deleting}")
-
     for point in deploying:
+        print(f"killed while deploying, after {point}")
         with cloud.fault(point) as happened:
             cloud.apply(hello("fault"))
             until(happened, 60)
@@ -39,6 +38,7 @@ def test_killed_after_each_action_nothing_is_lost_and_nothing_is_double(
         assert cloud.containers() == set(), f"after {point}"
 
     for point in deleting:
+        print(f"killed while deleting, after {point}")
         cloud.apply(hello("fault"))
         cloud.wait_ready("fault")
         with cloud.fault(point) as happened:

@@ -1,5 +1,5 @@
-"""What an instance may have left on the host, and its removal: guests, links, nftables tables, mounts, loop
-devices.
+"""What an instance may have left on the host, and its removal: guests, cgroups, links, nftables tables, mounts,
+loop devices.
 
 Everything is found on the host by this instance's names, never remembered, so it works after a crash at any
 point and may be repeated. Data inside `DSECOS_HOME` stays.
@@ -20,6 +20,8 @@ from dsecos_control_plane.settings import Settings
 
 STOP_SECONDS = 20
 """How long a guest may take to shut down before it is killed."""
+
+CGROUPS = Path("/sys/fs/cgroup")
 
 UNMOUNT_SECONDS = 15
 """How long a mount may be busy, by what is just ending."""
@@ -118,12 +120,38 @@ def detach_loop_devices(settings: Settings) -> list[str]:
     return found
 
 
+def cgroups(settings: Settings) -> list[Path]:
+    """Return the cgroups that liblxc left behind of this instance's containers, the innermost first.
+
+    liblxc 5 on cgroup v1 leaves the monitor's if it was killed, and sometimes if it was not.
+    """
+    names = [path.name for path in (settings.home / "lxc").glob("*/")]
+    tops = [
+        path
+        for name in names
+        for root in (CGROUPS, *CGROUPS.glob("*/"))
+        for path in (root / f"lxc.monitor.{name}", root / f"lxc.payload.{name}")
+        if path.is_dir()
+    ]
+    inside = [path for top in tops for path in (top, *top.glob("**/"))]
+    return sorted(set(inside), key=lambda path: len(path.parts), reverse=True)
+
+
+def remove_cgroups(settings: Settings) -> list[str]:
+    """Remove those and return their names. Only empty ones can be removed (cgroups(7))."""
+    found = cgroups(settings)
+    for path in found:
+        wait(_removing(path), f"cgroup {path} to be empty", UNMOUNT_SECONDS)
+    return sorted({path.name for path in found})
+
+
 def release(settings: Settings) -> dict[str, list[str]]:
     """Remove all of this from the host, in the order in which it holds on to each other, and tell what it
     was.
     """
     return {
         "guests": stop_guests(settings),
+        "cgroups": remove_cgroups(settings),
         "links": remove_links(settings),
         "tables": remove_tables(settings),
         "mounts": unmount(settings),
@@ -133,3 +161,16 @@ def release(settings: Settings) -> dict[str, list[str]]:
 
 def _unmounting(mount: Path) -> Callable[[], bool]:
     return lambda: subprocess.run(["umount", str(mount)], capture_output=True, check=False).returncode == 0
+
+
+def _removing(cgroup: Path) -> Callable[[], bool]:
+    def remove() -> bool:
+        try:
+            cgroup.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    return remove
