@@ -1,5 +1,5 @@
-"""What an instance may have left on the host, and its removal: guests, cgroups, links, nftables tables, mounts,
-loop devices.
+"""What an instance may have left on the host, and its removal: guests, cgroups, links, nftables tables,
+mounts, loop devices.
 
 Everything is found on the host by this instance's names, never remembered, so it works after a crash at any
 point and may be repeated. Data inside `DSECOS_HOME` stays.
