@@ -32,6 +32,7 @@ class EventWatch:
         """Must be made on the event loop."""
         self._shared = shared
         self._callback = callback
+        self._connected = False
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     def close(self) -> None:
@@ -47,6 +48,9 @@ class EventWatch:
             except AdapterError as error:
                 log.debug("no events from %s: %s", self._shared.parent.name, error)
                 pause = min(LONGEST_PAUSE, pause * 2)
+            if self._connected:
+                self._connected = False
+                self._callback()  # dockerd itself may have ended
             await asyncio.sleep(pause)
 
     async def _stream(self) -> None:
@@ -54,9 +58,7 @@ class EventWatch:
         async with socket.response(self._shared, "/events", {"filters": wanted}, None) as answer:
             # Whatever happened while nobody listened.
             self._callback()
-            try:
-                while await answer.content.readany():
-                    self._callback()
-                    await asyncio.sleep(INTERVAL)
-            finally:
-                self._callback()  # dockerd itself may have ended
+            self._connected = True
+            while await answer.content.readany():
+                self._callback()
+                await asyncio.sleep(INTERVAL)
