@@ -31,6 +31,7 @@ from dsecos_agent.guests.act import Actor
 from dsecos_agent.guests.bringup import BringUps, SecretMissingError
 from dsecos_agent.guests.controller import GuestController
 from dsecos_agent.guests.leftovers import Leftovers
+from dsecos_agent.guests.memory import MemoryLimits
 from dsecos_agent.guests.observe import Observer
 from dsecos_agent.guests.record import Records
 from dsecos_agent.guests.view import HostView
@@ -65,6 +66,7 @@ class Agent:
         self.view = HostView(self.inventory.pools, host.links)
         self.boot = Boot(host.engine, host.links, self.enforcer, self.records)
         self.runtime: Runtime | None = None
+        self.limits = MemoryLimits()
         self._secrets: dict[str, Mapping[str, str]] = {}
 
     async def prepare(self) -> None:
@@ -122,6 +124,7 @@ class Agent:
             firewall=self.enforcer,
             records=self.records,
             bring_ups=bring_ups,
+            limits=self.limits,
         )
         actor = Actor(
             engine=host.engine,
@@ -154,6 +157,7 @@ class Agent:
             records=self.records,
             leftovers=leftovers,
         )
+        self.limits.listen(guests.wake_guest)
         zones = ZoneController(
             runtime,
             links=host.links,
@@ -222,6 +226,7 @@ class Agent:
         finally:
             boot.cancel()
             await asyncio.gather(boot, return_exceptions=True)
+            self.limits.close()
             await self.host.close()
 
 

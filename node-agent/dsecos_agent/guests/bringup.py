@@ -39,6 +39,10 @@ NUDGE = 3.0
 """Seconds from a change of an unhealthy guest's services to the next try."""
 
 
+DEAD_DOCKER_LIMIT = 2.0
+"""Seconds for which a dockerd that did not answer the last time either is waited for."""
+
+
 class SecretMissingError(Exception):
     """The Secret that the document needs does not exist; the text names it."""
 
@@ -179,7 +183,7 @@ class BringUps:
         name, begun = wanted.name, time.monotonic()
         log = get_logger(guest=name)
         job.phase = Phase.WAITING
-        version = await self._compose.wait_ready(wanted.shared, time_limit=self._docker_limit)
+        version = await self._compose.wait_ready(wanted.shared, time_limit=self._patience(name))
         log.info("docker answers", version=version, seconds=round(time.monotonic() - begun, 3))
         fault_point("guest-docker-ready")
         record = self._records.get(name)
@@ -199,6 +203,12 @@ class BringUps:
         fault_point("guest-compose-up")
         self._records.update(name, wanted.owner_uid, compose_digest=wanted.compose_digest)
         fault_point("guest-compose-recorded")
+
+    def _patience(self, guest: str) -> float:
+        """A dockerd that starts is waited for; one that has been dead before is looked for now and then."""
+        failure = self._failures.get(guest)
+        dead = failure is not None and failure.problem.type is Type.DOCKER_READY
+        return DEAD_DOCKER_LIMIT if dead else self._docker_limit
 
     def _failed(self, wanted: Wanted, error: Exception) -> None:
         kind = next((kind for types, kind in _KINDS if isinstance(error, types)), _OTHER)

@@ -1,13 +1,13 @@
 """Looks at everything that belongs to one guest and puts it into one `Observed`. Changes nothing."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
 from dsecos_agent.compose.protocol import Compose, DockerUnavailableError, Service
-from dsecos_agent.engines.protocol import Engine, GuestNotRunningError, ObservedGuest
+from dsecos_agent.engines.protocol import Engine, ObservedGuest
 from dsecos_agent.guests.bringup import BringUps
 from dsecos_agent.guests.desired import Wanted
+from dsecos_agent.guests.memory import MemoryLimits
 from dsecos_agent.guests.record import Records
 from dsecos_agent.guests.services import judge
 from dsecos_agent.guests.state import Observed, VolumeKey
@@ -33,6 +33,7 @@ class Observer:
         firewall: Enforcer,
         records: Records,
         bring_ups: BringUps,
+        limits: MemoryLimits,
     ) -> None:
         """`features` by pool."""
         self._engine = engine
@@ -42,8 +43,9 @@ class Observer:
         self._firewall = firewall
         self._records = records
         self._bring_ups = bring_ups
+        self._limits = limits
         self._portless: dict[str, int | None] = {}
-        self._kills: dict[str, tuple[int | None, int]] = {}
+        self._kills: dict[str, int] = {}
 
     async def observe(self, wanted: Wanted) -> Observed:
         """One guest as it is now."""
@@ -107,12 +109,12 @@ class Observer:
     async def _with_services(self, wanted: Wanted, seen: Observed) -> Observed:
         if not seen.running or seen.bring_up is not None or wanted.deleting:
             return seen
-        services, kills = await asyncio.gather(self._services(wanted), self._oom_kills(wanted.name))
+        services = await self._services(wanted)
         healthy = services is not None and judge(wanted.services, services).all_healthy
         return replace(
             seen,
             services=services,
-            out_of_memory=self._memory_short(wanted.name, seen, kills, healthy=healthy),
+            out_of_memory=self._memory_short(wanted.name, healthy=healthy),
         )
 
     async def _services(self, wanted: Wanted) -> tuple[Service, ...] | None:
@@ -121,17 +123,9 @@ class Observer:
         except DockerUnavailableError:
             return None
 
-    async def _oom_kills(self, name: str) -> int:
-        try:
-            return (await self._engine.usage(name)).oom_kills or 0
-        except GuestNotRunningError:
-            return 0
-
-    def _memory_short(self, name: str, seen: Observed, kills: int, *, healthy: bool) -> bool:
-        pid = seen.engine.init_pid if seen.engine is not None else None
-        known_pid, before = self._kills.get(name, (pid, kills))
-        if healthy or known_pid != pid:
-            self._kills[name] = (pid, kills)
-            return False
-        self._kills.setdefault(name, (pid, kills))
-        return kills > before
+    def _memory_short(self, name: str, *, healthy: bool) -> bool:
+        kills = self._limits.kills(name)
+        before = self._kills.get(name, 0)
+        if healthy:
+            self._kills[name] = kills
+        return kills > before and not healthy

@@ -121,6 +121,17 @@ class Node:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=30)
 
+    def restart(self, **environment: str) -> int:
+        """Start the agent and wait for its controllers; where its log begins."""
+        begun = self.log.stat().st_size
+        self.start(**environment)
+        eventually(lambda: "controllers run" in self.log_since(begun), "the agent is up")
+        return begun
+
+    def log_since(self, position: int) -> str:
+        """What the agent logged from there on."""
+        return self.log.read_text(errors="replace")[position:]
+
     def died(self) -> bool:
         """Whether the agent has ended."""
         return self.process is not None and self.process.poll() is not None
@@ -227,6 +238,7 @@ class Node:
         """A condition that is so."""
 
         def look() -> Object | None:
+            assert not self.died(), "the agent has ended"
             found = self.condition(name, kind, of=of)
             fits = found.get("status") == status and (not reason or found.get("reason") == reason)
             return found if fits else None
@@ -281,6 +293,19 @@ class Node:
                 return None
 
         return str(eventually(look, f"HTTP from {self.net}.{number}", seconds))
+
+    def rules(self) -> str:
+        """The rules of our tables as the kernel has them."""
+        found = [
+            subprocess.run(
+                ["nft", "list", "table", family, self.settings.instance],
+                capture_output=True,
+                text=True,
+                check=False,
+            ).stdout
+            for family in ("inet", "bridge")
+        ]
+        return "".join(found)
 
     @property
     def bridge(self) -> str:

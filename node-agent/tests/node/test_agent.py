@@ -64,13 +64,11 @@ def test_a_restarted_agent_changes_nothing(shop: Node) -> None:
     version = (shop.get("guest", NAME) or {})["metadata"]["resourceVersion"]
     for end in (shop.stop, shop.kill):
         end()
-        begun = shop.log.stat().st_size
-        shop.start()
-        eventually(lambda: "controllers run" in shop.log.read_text()[begun:], "the agent is up")
+        begun = shop.restart()
         time.sleep(3)  # time to do something that it should not do
         assert shop.pid(NAME) == pid
         assert (shop.get("guest", NAME) or {})["metadata"]["resourceVersion"] == version
-        assert "compose is up" not in shop.log.read_text()[begun:]
+        assert "compose is up" not in shop.log_since(begun)
 
 
 def test_an_edited_port_is_in_force_at_once_and_restarts_nothing(shop: Node) -> None:

@@ -1,0 +1,79 @@
+"""Guests that reach their memory limit, told by the kernel's log (Documentation/ABI/testing/dev-kmsg).
+
+The counters of cgroup version 1 belong to the group of the victim, which is a container of the guest's and
+gone a moment later. The log names the group whose limit was reached, for both versions:
+
+    oom-kill:constraint=CONSTRAINT_MEMCG,...,oom_memcg=/lxc.payload.shop-
+    1f2e3d4c,task_memcg=...,task=node,pid=1,uid=1
+"""
+
+import asyncio
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from dsecos_runtime import get_logger
+
+KMSG = Path("/dev/kmsg")
+RECORD = 8192
+"""Longest record in bytes; a shorter buffer fails with EINVAL."""
+
+LIMIT_REACHED = re.compile(r"oom-kill:.*oom_memcg=[^,]*lxc\.payload\.([^/,]+),")
+"""A limit within the guest (of one of its containers) has a path below the guest's own group and is not
+meant.
+"""
+
+
+def limit_reached(record: str) -> str | None:
+    """The guest whose own limit a record of the log tells of. Pure."""
+    found = LIMIT_REACHED.search(record)
+    return found[1] if found else None
+
+
+class MemoryLimits:
+    """Counts, for each guest, how often the kernel killed a process because of the guest's limit."""
+
+    def __init__(self, path: Path = KMSG) -> None:
+        """Nothing is read before `listen`."""
+        self._path = path
+        self._descriptor: int | None = None
+        self._kills: Counter[str] = Counter()
+
+    def kills(self, guest: str) -> int:
+        """Since this process listens."""
+        return self._kills[guest]
+
+    def listen(self, callback: Callable[[str], None]) -> None:
+        """From now on; `callback` gets the guest's name.
+
+        A log that cannot be read is reported and done without.
+        """
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.lseek(self._descriptor, 0, os.SEEK_END)
+        except OSError as error:
+            get_logger().warning("guests that reach their memory limit are not told", error=str(error))
+            return
+        asyncio.get_running_loop().add_reader(self._descriptor, self._read, callback)
+
+    def close(self) -> None:
+        """No more."""
+        if self._descriptor is not None:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _read(self, callback: Callable[[str], None]) -> None:
+        while self._descriptor is not None:
+            try:
+                record = os.read(self._descriptor, RECORD)
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                continue  # records were overwritten before we came: the next read goes on after them
+            guest = limit_reached(record.decode(errors="replace"))
+            if guest is not None:
+                self._kills[guest] += 1
+                callback(guest)
