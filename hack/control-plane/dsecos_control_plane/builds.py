@@ -1,19 +1,18 @@
 """The programs of the control plane, built from pinned Go modules, and their content-addressed cache."""
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dsecos_control_plane.command import TAIL_LINES, run
 from dsecos_control_plane.errors import ToolchainError
 from dsecos_control_plane.files import write
+from dsecos_control_plane.lock import locked
 from dsecos_control_plane.processes import VERSION
 from dsecos_control_plane.settings import SOURCE
 from dsecos_control_plane.toolchain import REQUIREMENTS, go
@@ -82,7 +81,7 @@ def build(cache: Path, programs: Sequence[str] = tuple(PROGRAMS), report: Report
     folder.mkdir(parents=True, exist_ok=True)
     if all((folder / name).exists() for name in programs):
         return folder
-    with _locked(cache / "control-plane" / "lock"):
+    with locked(cache / "control-plane" / "lock"):
         if missing := [name for name in programs if not (folder / name).exists()]:
             _build(cache, missing, folder, report or _silent)
     return folder
@@ -140,10 +139,3 @@ def _build(cache: Path, programs: Sequence[str], folder: Path, report: Report) -
 
 def _silent(_done: int, _total: int) -> None:
     """Report nothing."""
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

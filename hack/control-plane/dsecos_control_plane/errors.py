@@ -21,5 +21,5 @@ class UnsafeHomeError(ControlPlaneError):
     """A folder is not ours to remove: its marker is missing, or something is still mounted inside."""
 
 
-class ForeignStateError(ControlPlaneError):
-    """Something on the host has our name but not our mark."""
+class BusyError(ControlPlaneError):
+    """Another process does the same at the moment."""

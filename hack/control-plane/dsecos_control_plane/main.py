@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from dsecos_control_plane import down, footprint, home, packages, prepare, status
 from dsecos_control_plane.errors import ControlPlaneError
+from dsecos_control_plane.lock import locked
 from dsecos_control_plane.progress import Steps
 from dsecos_control_plane.settings import Settings
 from dsecos_control_plane.up import Options, Up
@@ -56,7 +57,8 @@ def _run(options: argparse.Namespace, settings: Settings, console: Console) -> i
         for line in footprint.footprint(settings):
             console.print(line, markup=False, soft_wrap=True)
         return 0
-    with Steps(console) as steps:
+    only_one = settings.cache / "locks" / f"{settings.instance}.lock"
+    with locked(only_one, wait=False), Steps(console) as steps:
         if options.verb == "build":
             prepare.build_everything(settings, steps, packages.FOR_TESTS if options.for_tests else ())
         elif options.verb == "up":

@@ -1,23 +1,26 @@
 """`make up`, `status`, `down` and `clean` of the control plane alone, as their user sees them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dsecos_control_plane import footprint, testing
+from dsecos_control_plane.lock import locked
 from dsecos_control_plane.main import main
 from dsecos_control_plane.settings import Settings
 from dsecos_control_plane.testing import ControlPlane
 
 
 @pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Settings:
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings in the environment, for a home that does not exist yet."""
     monkeypatch.delenv("KUBECONFIG", raising=False)
     scratch = testing.scratch_settings()
     scratch.home.rmdir()
     for name, value in scratch.environment().items():
         monkeypatch.setenv(name, value)
-    return scratch
+    yield scratch
+    (scratch.cache / "locks" / f"{scratch.instance}.lock").unlink(missing_ok=True)
 
 
 def own(settings: Settings) -> list[str]:
@@ -64,6 +67,13 @@ def test_a_cluster_of_the_users_is_used_instead(
         finally:
             assert main(["clean"]) == 0
         theirs.kubectl("get", "namespaces")
+
+
+def test_two_at_a_time_are_refused(fresh: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(fresh.cache / "locks" / f"{fresh.instance}.lock"):
+        assert main(["up", "--only", "control-plane"]) == 1
+    assert "another process" in capsys.readouterr().err
+    assert not fresh.home.exists()
 
 
 def test_a_folder_of_others_is_refused_in_one_line(
