@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dsecos_api import Guest, Metadata, NetworkZone, Stack
 from dsecos_api.guest import GuestCompose, GuestNetwork, GuestSpec, IdMap, StackRef
 from dsecos_api.names import (
+    AGENT_FINALIZER,
     GUEST_TEMPLATE,
     LABEL_MANAGED_BY,
     LABEL_STACK,
@@ -40,7 +41,13 @@ def guest(
     cidr = zone.spec.cidrs[0]
     return Guest(
         kind="Guest",
-        metadata=Metadata(name=claim.guest, namespace=node_namespace(claim.node), labels=labels(stack)),
+        metadata=Metadata(
+            name=claim.guest,
+            namespace=node_namespace(claim.node),
+            labels=labels(stack),
+            # From the beginning, in the same write: the agent only takes it away.
+            finalizers=[AGENT_FINALIZER],
+        ),
         spec=GuestSpec(
             stack_ref=StackRef(namespace=stack.namespace, name=stack.name, uid=stack.uid),
             type=spec.type or GuestType.CONTAINER,

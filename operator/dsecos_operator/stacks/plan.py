@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dsecos_api import Guest, Stack
-from dsecos_api.names import OPERATOR_FINALIZER
+from dsecos_api.names import AGENT_FINALIZER, OPERATOR_FINALIZER
 from dsecos_api.types import DeletionPolicy
 from pydantic import BaseModel
 
@@ -207,9 +207,9 @@ def _unneeded_secrets(observed: Observed, keep: tuple[str, str] | None) -> list[
 
 def with_spec(guest: Guest, **changes: Any) -> Guest:
     """The Guest with some fields of its spec changed, as it is applied."""
-    metadata = guest.metadata.model_copy(
-        update={"resource_version": None, "finalizers": [], "annotations": {}, "owner_references": []}
-    )
+    update: dict[str, Any] = {"resource_version": None, "annotations": {}, "owner_references": []}
+    # An apply that no longer names the finalizer would take it away.
+    metadata = guest.metadata.model_copy(update={**update, "finalizers": [AGENT_FINALIZER]})
     return guest.model_copy(update={"metadata": metadata, "spec": guest.spec.model_copy(update=changes)})
 
 
