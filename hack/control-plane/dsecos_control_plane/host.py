@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
+
 from dsecos_control_plane import configs, home
 from dsecos_control_plane.command import run, succeeds
 from dsecos_control_plane.errors import CommandError
@@ -51,7 +53,25 @@ def stop_guests(settings: Settings, grace: int = STOP_SECONDS) -> list[str]:
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         list(pool.map(stop, found))
-    return found
+    return [*found, *_kill_unreachable_guests(lxc)]
+
+
+def _kill_unreachable_guests(lxc: Path) -> list[str]:
+    """Kill the init of guests whose monitor runs but cannot be asked, and return their names.
+
+    liblxc talks to monitors over abstract sockets (unix(7)), which each network namespace has for itself: a
+    guest that was started in another one is `STOPPED` to all its tools here.
+    """
+    title = f"[lxc monitor] {lxc} "
+    killed = []
+    for monitor in psutil.process_iter(["cmdline"]):
+        line = " ".join(monitor.info["cmdline"] or [])
+        if line.startswith(title):
+            for init in monitor.children():
+                init.kill()
+            monitor.wait(timeout=STOP_SECONDS)
+            killed.append(line.removeprefix(title))
+    return killed
 
 
 def tables(settings: Settings) -> list[str]:

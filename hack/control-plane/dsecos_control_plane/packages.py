@@ -25,6 +25,7 @@ REASONS = {
 """Package and why. What building the images needs is listed by `dsecos-images packages`."""
 
 FOR_TESTS = {
+    "busybox-static": "the smallest guest that boots",
     "curl": "asks a service from another network namespace",
     "openssl": "makes certificates that are wrong",
     "procps": "finds processes",
