@@ -20,7 +20,7 @@ from dsecos_agent.guests.rootfiles import point_to_registry
 from dsecos_agent.guests.view import HostView
 from dsecos_agent.links.protocol import Links
 from dsecos_agent.nodefirewall.enforcer import Enforcer
-from dsecos_agent.storage.protocol import Pool
+from dsecos_agent.storage.protocol import Pool, PoolUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,11 @@ class Actor:
         finally:
             self._expire(action)
 
+    def _pool(self, name: str) -> Pool:
+        if name not in self._pools:
+            raise PoolUnavailableError(f"pool {name} cannot be used now")
+        return self._pools[name]
+
     def _expire(self, action: do.Action) -> None:
         match action:
             case do.EnsureBridge() | do.AttachLink() | do.Start() | do.Stop() | do.Destroy():
@@ -101,13 +106,13 @@ class Actor:
         owner = target.owner_uid
         match action:
             case do.EnsureVolume(pool=pool, ref=ref, quota=quota, gid=gid):
-                await self._pools[pool].ensure_volume(ref, owner, gid=gid, quota=quota)
+                await self._pool(pool).ensure_volume(ref, owner, gid=gid, quota=quota)
             case do.SetVolumeQuota(pool=pool, ref=ref, quota=quota):
-                await self._pools[pool].set_volume_quota(ref, owner, quota)
+                await self._pool(pool).set_volume_quota(ref, owner, quota)
             case do.ReleaseVolume(pool=pool, ref=ref):
-                await self._pools[pool].release_volume(ref, owner)
+                await self._pool(pool).release_volume(ref, owner)
             case do.SettleVolume(volume=volume):
-                pool_of = self._pools[volume.pool]
+                pool_of = self._pool(volume.pool)
                 if volume.policy is DeletionPolicy.DELETE:
                     await pool_of.remove_volume(volume.ref, owner)
                 else:
@@ -117,7 +122,7 @@ class Actor:
         self, target: Target, action: do.CloneRoot | do.AdmitGuest | do.SetQuota | do.Prepare | do.RemoveDisk
     ) -> None:
         name, owner = target.name, target.owner_uid
-        pool = self._pools[action.pool]
+        pool = self._pool(action.pool)
         match action:
             case do.CloneRoot(template=template, quota=quota, gid=gid):
                 self._records.update(name, owner, prepared=False, started=False, compose_digest=None)

@@ -69,6 +69,8 @@ class Node:
     pids: int
     pools: Mapping[str, Path]
     """Root of each storage pool, by name."""
+    named_pools: frozenset[str]
+    """Pools that this node should have, also those that cannot be used now."""
     default_pool: str
     templates: Mapping[str, str]
     """Digest of each guest template that can be cloned, by name."""
@@ -132,9 +134,7 @@ def wanted(
         run=spec.run_policy,
         paused=bool(spec.paused),
         deleting=guest.deleting,
-        removal=Removal(
-            spec.deletion_policy, pool, tuple(VolumeFate(v.ref, v.pool, v.policy) for v in volumes)
-        ),
+        removal=_removal(guest, pool, volumes, node),
         pool=pool,
         template=template,
         quota=to_bytes(spec.resources.disk),
@@ -150,6 +150,16 @@ def wanted(
         secret_name=spec.compose.secret_name,
         services=_services(guest, blocks),
         blocks=tuple(blocks),
+    )
+
+
+def _removal(guest: Guest, pool: str, volumes: tuple[WantedVolume, ...], node: Node) -> Removal:
+    """What a deletion means. Nothing can lie in a pool that this node never had."""
+    fates = tuple(VolumeFate(each.ref, each.pool, each.policy) for each in volumes)
+    return Removal(
+        guest.spec.deletion_policy,
+        pool if pool in node.named_pools else None,
+        tuple(fate for fate in fates if fate.pool in node.named_pools),
     )
 
 

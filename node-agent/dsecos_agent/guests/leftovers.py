@@ -79,8 +79,9 @@ class Leftovers:
             if dataset is not None:
                 volumes[volume.pool, volume.ref] = dataset
         self._view.links.expire()
+        disks = {} if removal.pool is None else await self._view.datasets(removal.pool)
         return Observed(
-            disk=(await self._view.datasets(removal.pool)).get((DatasetKind.GUEST, name)),
+            disk=disks.get((DatasetKind.GUEST, name)),
             volumes=volumes,
             engine=await self._engine.get(name),
             port=(await self._view.links.get()).ports.get(port_name(self._prefix, name)),

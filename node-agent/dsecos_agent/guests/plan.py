@@ -73,7 +73,7 @@ def plan_removal(owner_uid: str, removal: Removal, seen: Observed) -> list[Actio
         actions += [do.Unfreeze()] * seen.frozen + [do.Stop()]
     if ours and deletes:
         actions.append(do.Destroy())
-    if deletes and _may_remove(seen.disk, owner_uid, done=done):
+    if deletes and removal.pool is not None and _may_remove(seen.disk, owner_uid, done=done):
         actions.append(do.RemoveDisk(removal.pool))
     for volume in () if orphans else removal.volumes:
         dataset = seen.volumes.get((volume.pool, volume.ref))

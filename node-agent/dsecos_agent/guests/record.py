@@ -42,7 +42,8 @@ class Removal:
     """A deletion that has begun: enough to end it even if the object is gone before."""
 
     policy: DeletionPolicy
-    pool: str
+    pool: str | None
+    """Of the guest's disk; None: it has none."""
     volumes: tuple[VolumeFate, ...] = ()
 
 

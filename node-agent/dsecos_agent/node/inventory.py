@@ -89,6 +89,7 @@ class Inventory:
             registry_port=settings.registry_read_port,
             pids=settings.guest_pids,
             pools={name: pool.root for name, pool in self.pools.items()},
+            named_pools=frozenset({*self.pools, *self.problems.pools}),
             default_pool=self._default,
             templates=self.templates,
             template_pools=self._held,

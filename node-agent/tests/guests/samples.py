@@ -20,6 +20,7 @@ NODE = Node(
     registry_port=5001,
     pids=1000,
     pools={"default": Path("/pools/default"), "fast": Path("/pools/fast")},
+    named_pools=frozenset({"default", "fast"}),
     default_pool="default",
     templates={"debian-13-docker": "abc"},
     template_pools={"default": frozenset({"abc"}), "fast": frozenset({"abc"})},
