@@ -114,7 +114,9 @@ def _build(cache: Path, programs: Sequence[str], folder: Path, report: Report) -
     """Build programs in one call of the compiler, so that no core waits while one of them is linked."""
     program, environment = go(cache)
     environment = {**os.environ, **environment}
-    flags = ["-ldflags", linker_flags(kubernetes_version((MODULE / "go.mod").read_text()))]
+    version = kubernetes_version((MODULE / "go.mod").read_text())
+    # Debugging information would be stripped by the linker; not making it saves a tenth of the compiler's time.
+    flags = ["-gcflags=all=-dwarf=false", "-ldflags", linker_flags(version)]
     packages = [PROGRAMS[name] for name in programs]
     listing = ["list", "-deps", "-f", "{{if .Stale}}x{{end}}", *flags, *packages]
     report(0, 0)
