@@ -115,7 +115,7 @@ def _build(cache: Path, programs: Sequence[str], folder: Path, report: Report) -
     program, environment = go(cache)
     environment = {**os.environ, **environment}
     version = kubernetes_version((MODULE / "go.mod").read_text())
-    # Debugging information would be stripped by the linker; not making it saves a tenth of the compiler's time.
+    # Debugging information would be stripped by the linker; not making it saves a tenth of the time.
     flags = ["-gcflags=all=-dwarf=false", "-ldflags", linker_flags(version)]
     packages = [PROGRAMS[name] for name in programs]
     listing = ["list", "-deps", "-f", "{{if .Stale}}x{{end}}", *flags, *packages]
