@@ -114,9 +114,7 @@ def _build(cache: Path, programs: Sequence[str], folder: Path, report: Report) -
     """Build programs in one call of the compiler, so that no core waits while one of them is linked."""
     program, environment = go(cache)
     environment = {**os.environ, **environment}
-    version = kubernetes_version((MODULE / "go.mod").read_text())
-    # Debugging information would be stripped by the linker; not making it saves a tenth of the time.
-    flags = ["-gcflags=all=-dwarf=false", "-ldflags", linker_flags(version)]
+    flags = ["-ldflags", linker_flags(kubernetes_version((MODULE / "go.mod").read_text()))]
     packages = [PROGRAMS[name] for name in programs]
     listing = ["list", "-deps", "-f", "{{if .Stale}}x{{end}}", *flags, *packages]
     report(0, 0)
