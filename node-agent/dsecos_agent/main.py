@@ -34,6 +34,7 @@ from dsecos_agent.guests.leftovers import Leftovers
 from dsecos_agent.guests.memory import MemoryLimits
 from dsecos_agent.guests.observe import Observer
 from dsecos_agent.guests.record import Records
+from dsecos_agent.guests.registry import NodeRegistry
 from dsecos_agent.guests.view import HostView
 from dsecos_agent.host import Host
 from dsecos_agent.node.boot import Boot
@@ -112,6 +113,7 @@ class Agent:
             host.compose,
             self.records,
             self.secret,
+            NodeRegistry(settings.registry_read_port, settings.registry_ca),
             parallel=settings.parallel_starts,
             docker_time_limit=settings.docker_time_limit,
             compose_time_limit=settings.compose_time_limit,
@@ -187,7 +189,13 @@ class Agent:
         )
         heartbeat = Heartbeat(runtime.cluster, settings.namespace, AGENT_LEASE, identity=settings.node_name)
         runtime.spawn(heartbeat.run(), name="heartbeat")
-        firewall = FirewallController(runtime, host.firewall, self.enforcer, namespace=settings.namespace)
+        firewall = FirewallController(
+            runtime,
+            host.firewall,
+            self.enforcer,
+            namespace=settings.namespace,
+            wake_guest=guests.wake_guest,
+        )
         return [firewall, zones, guests, node]
 
     async def secret(self, name: str) -> Mapping[str, str]:

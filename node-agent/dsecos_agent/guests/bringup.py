@@ -29,6 +29,7 @@ from dsecos_agent.compose.protocol import (
 from dsecos_agent.engines.protocol import GuestNotRunningError
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.record import Records
+from dsecos_agent.guests.registry import NodeRegistry
 from dsecos_agent.guests.services import Expected, judge
 from dsecos_agent.guests.state import BringUpProblem, BringUpState, Phase
 
@@ -97,6 +98,7 @@ class BringUps:
         compose: Compose,
         records: Records,
         environment: Environment,
+        registry: NodeRegistry,
         *,
         parallel: int,
         docker_time_limit: float,
@@ -108,6 +110,7 @@ class BringUps:
         self._compose = compose
         self._records = records
         self._environment = environment
+        self._registry = registry
         self._slots = asyncio.Semaphore(parallel)
         self._docker_limit = docker_time_limit
         self._compose_limit = compose_time_limit
@@ -172,6 +175,8 @@ class BringUps:
             self._failures.pop(wanted.name, None)
         except GuestNotRunningError:
             pass  # the guest has ended: the next pass starts it again
+        except RegistryUnreachableError as error:
+            self._failed(wanted, await self._examined(wanted, error))
         except Exception as error:  # noqa: BLE001 - whatever it was is told in a condition and tried again
             self._failed(wanted, error)
         finally:
@@ -203,6 +208,13 @@ class BringUps:
         fault_point("guest-compose-up")
         self._records.update(name, wanted.owner_uid, compose_digest=wanted.compose_digest)
         fault_point("guest-compose-recorded")
+
+    async def _examined(self, wanted: Wanted, error: RegistryUnreachableError) -> ComposeFailedError:
+        """An image that the node's own registry lacks is not found, whatever lies beyond."""
+        image = next((each.image for each in wanted.services if each.name == error.service), "")
+        if image and await self._registry.lacks(image):
+            return ImageNotFoundError(str(error), error.log, service=error.service)
+        return error
 
     def _patience(self, guest: str) -> float:
         """A dockerd that starts is waited for; one that has been dead before is looked for now and then."""

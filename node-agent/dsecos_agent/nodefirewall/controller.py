@@ -1,7 +1,7 @@
 """The firewall's controller: one key, woken by every zone and guest, and by whoever changes our tables."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from dsecos_api import Guest, ZoneAttachment
 from dsecos_api.conditions import Reason
@@ -22,6 +22,7 @@ from dsecos_agent.adapter_errors import AdapterError
 from dsecos_agent.firewall.model import Firewall
 from dsecos_agent.nodefirewall.denied import DeniedPackets
 from dsecos_agent.nodefirewall.enforcer import Enforcer
+from dsecos_agent.nodefirewall.render import Conflict
 
 KEY = Key("", "firewall")
 
@@ -40,8 +41,19 @@ class FirewallController(Controller):
     workers = 1
     resync = 30.0
 
-    def __init__(self, runtime: Runtime, firewall: Firewall, enforcer: Enforcer, *, namespace: str) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        firewall: Firewall,
+        enforcer: Enforcer,
+        *,
+        namespace: str,
+        wake_guest: Callable[[str], None],
+    ) -> None:
+        """`wake_guest` is called with the name of a guest that has got, or lost, what it asks for."""
         super().__init__()
+        self._wake_guest = wake_guest
+        self._conflicts: Mapping[str, Conflict] = {}
         self._runtime = runtime
         self._firewall = firewall
         self._enforcer = enforcer
@@ -68,6 +80,9 @@ class FirewallController(Controller):
         except BaseException:
             self._tampered = True
             raise
+        before, self._conflicts = self._conflicts, self._enforcer.conflicts
+        for name, _ in before.items() ^ self._conflicts.items():
+            self._wake_guest(name)
         return None
 
     async def background(self) -> None:

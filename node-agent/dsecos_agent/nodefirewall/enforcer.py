@@ -50,6 +50,11 @@ class Enforcer:
         """Whether the rules are in force that were wanted last."""
         return self._applied
 
+    @property
+    def conflicts(self) -> Mapping[str, Conflict]:
+        """All of them, by guest."""
+        return self._conflicts
+
     def conflict(self, guest: str) -> Conflict | None:
         """Why a guest does not have the rules that it asks for."""
         return self._conflicts.get(guest)

@@ -391,7 +391,8 @@ def test_nothing_is_started_without_its_zone() -> None:
 
 def test_a_pool_that_the_node_never_had_does_not_keep_a_deleted_object() -> None:
     volumes = [{"name": "pgdata", "size": "5Gi", "pool": "none", "deletionPolicy": "Delete"}]
-    model, changes = Model(), {"pool": "none", "volumes": volumes}
+    model = Model()
+    changes: dict[str, Any] = {"pool": "none", "volumes": volumes}
     converge(model, wish(**changes))
     converge(model, wish(deleting=True, **changes))
     assert not model.finalizer

@@ -50,7 +50,7 @@ def installed(plane: ControlPlane, images: Path) -> Iterator[Node]:
         )
         yield node
     finally:
-        node.kill()
+        node.close()
 
 
 @pytest.fixture

@@ -92,6 +92,11 @@ class Node:
             IdRange(self.settings.guest_id_base, self.settings.guest_id_count),
         )
         self.process: subprocess.Popen[bytes] | None = None
+        self.registry = subprocess.Popen(
+            ["docker-registry", "serve", str(self.settings.home / "etc/registry-read.yaml")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         self.log = settings.home / "agent.log"
         self._next = 2
 
@@ -131,6 +136,12 @@ class Node:
     def log_since(self, position: int) -> str:
         """What the agent logged from there on."""
         return self.log.read_text(errors="replace")[position:]
+
+    def close(self) -> None:
+        """End what was started here."""
+        self.kill()
+        self.registry.kill()
+        self.registry.wait()
 
     def died(self) -> bool:
         """Whether the agent has ended."""
