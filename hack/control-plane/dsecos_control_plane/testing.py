@@ -31,6 +31,7 @@ import shutil
 import socket
 import string
 import tempfile
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +41,7 @@ from rich.console import Console
 
 from dsecos_control_plane import down, home, lifecycle
 from dsecos_control_plane.command import run
+from dsecos_control_plane.errors import ControlPlaneError
 from dsecos_control_plane.progress import Steps
 from dsecos_control_plane.settings import Settings
 
@@ -134,13 +136,19 @@ def remove(settings: Settings) -> None:
 
 
 def remove_leftovers() -> None:
-    """Stop and remove the instances of test runs that were killed: those whose process is gone."""
+    """Stop and remove the instances of test runs that were killed: those whose process is gone.
+
+    One that resists is told as a warning: it has names, ports and ids of its own, and disturbs nobody.
+    """
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         if not owner.isdigit() or psutil.pid_exists(int(owner)):
             continue
         if settings := home.recorded(folder):
-            remove(settings)
+            try:
+                remove(settings)
+            except (ControlPlaneError, OSError) as error:
+                warnings.warn(f"{folder} of a killed test run is not removed: {error}", stacklevel=2)
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
