@@ -140,11 +140,12 @@ class Agent:
             stop_grace=settings.stop_grace,
         )
         leftovers = Leftovers(
-            runtime.cluster,
-            host.engine,
-            self.view,
-            self.records,
-            actor,
+            cluster=runtime.cluster,
+            engine=host.engine,
+            view=self.view,
+            records=self.records,
+            actor=actor,
+            firewall=self.enforcer,
             namespace=settings.namespace,
             prefix=settings.link_prefix,
         )
@@ -168,6 +169,7 @@ class Agent:
             prefix=settings.link_prefix,
             namespace=settings.namespace,
             wake_guest=guests.wake_guest,
+            orphaned=self.records.orphaned,
         )
         node = NodeController(
             runtime,

@@ -21,6 +21,7 @@ from dsecos_agent.guests.record import Record, Records, Removal
 from dsecos_agent.guests.state import Observed, VolumeKey
 from dsecos_agent.guests.view import HostView
 from dsecos_agent.links.protocol import ObservedPort
+from dsecos_agent.nodefirewall.enforcer import Enforcer
 from dsecos_agent.storage.protocol import Dataset, DatasetKind
 from dsecos_agent.zones.naming import port_name
 
@@ -33,12 +34,13 @@ class Leftovers:
 
     def __init__(
         self,
+        *,
         cluster: Cluster,
         engine: Engine,
         view: HostView,
         records: Records,
         actor: Actor,
-        *,
+        firewall: Enforcer,
         namespace: str,
         prefix: str,
     ) -> None:
@@ -47,6 +49,7 @@ class Leftovers:
         self._view = view
         self._records = records
         self._actor = actor
+        self._firewall = firewall
         self._namespace = namespace
         self._prefix = prefix
 
@@ -56,8 +59,8 @@ class Leftovers:
         if record is None or await self._exists(name):
             return None
         if record.removal is None:
-            if await self._engine.get(name) is None and not await self._view.has_guest(name):
-                self._records.drop(name)
+            if await self._engine.get(name) is None:
+                await self._without_container(name, record)
             return None
         for _ in range(ROUNDS):
             seen = await self._look(name, record, record.removal)
@@ -68,6 +71,14 @@ class Leftovers:
                 get_logger().info("a removal was ended whose object had gone", guest=name)
                 return None
         return Requeue(SHORTLY)
+
+    async def _without_container(self, name: str, record: Record) -> None:
+        if not await self._view.has_guest(name):
+            self._records.drop(name)
+        elif record.forgotten is not None:
+            self._records.update(name, record.owner_uid, forgotten=None)
+        if record.forgotten is not None:
+            await self._firewall.sync()
 
     async def _exists(self, name: str) -> bool:
         return any(guest.name == name for guest in await self._cluster.list(GUEST, self._namespace))

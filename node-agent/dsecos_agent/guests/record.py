@@ -99,6 +99,10 @@ class Records:
         """The rules of guests that were left running."""
         return [record.forgotten for record in self._records.values() if record.forgotten]
 
+    def orphaned(self) -> list[str]:
+        """Guests that were left running."""
+        return [name for name, record in self._records.items() if record.fate is Fate.ORPHANED]
+
     def put(self, name: str, record: Record) -> None:
         """Write a record if it differs. Raises OSError."""
         if self._records.get(name) != record:

@@ -81,7 +81,7 @@ class FirewallController(Controller):
             self._tampered = True
             raise
         before, self._conflicts = self._conflicts, self._enforcer.conflicts
-        for name, _ in before.items() ^ self._conflicts.items():
+        for name in dict(before.items() ^ self._conflicts.items()):
             self._wake_guest(name)
         return None
 

@@ -4,7 +4,7 @@ It also listens to the kernel's links for everybody: whoever's bridge or port is
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from dsecos_api import Guest, ZoneAttachment
 from dsecos_api.conditions import Reason
@@ -56,8 +56,11 @@ class ZoneController(Controller):
         prefix: str,
         namespace: str,
         wake_guest: Callable[[str], None],
+        orphaned: Callable[[], Iterable[str]],
     ) -> None:
-        """`wake_guest` is called with the name of a guest whose port is not as it should be."""
+        """`wake_guest` is called with the name of a guest whose port is not as it should be; `orphaned` names
+        those that were left running without an object.
+        """
         super().__init__()
         self._runtime = runtime
         self._links = links
@@ -66,6 +69,7 @@ class ZoneController(Controller):
         self._prefix = prefix
         self._namespace = namespace
         self._wake_guest = wake_guest
+        self._orphaned = orphaned
         self.inputs = (Input(ZONE_ATTACHMENT, changed=ignoring_status),)
 
     async def background(self) -> None:
@@ -89,7 +93,7 @@ class ZoneController(Controller):
         zones, names = drifted(links.bridges, links.ports, attachments, guests, self._prefix)
         for zone in zones:
             self.wake(Key(self._namespace, zone))
-        for name in names:
+        for name in (*names, *self._orphaned()):
             self._wake_guest(name)
 
     async def reconcile(self, key: Key) -> Requeue | None:
