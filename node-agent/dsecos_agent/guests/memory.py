@@ -20,9 +20,9 @@ KMSG = Path("/dev/kmsg")
 RECORD = 8192
 """Longest record in bytes; a shorter buffer fails with EINVAL."""
 
-LIMIT_REACHED = re.compile(r"oom-kill:.*oom_memcg=[^,]*lxc\.payload\.([^/,]+),")
+LIMIT_REACHED = re.compile(r"oom-kill:.*oom_memcg=[^,]*lxc\.payload\.([^/,]+?)(?:-\d{1,3})?,")
 """A limit within the guest (of one of its containers) has a path below the guest's own group and is not
-meant.
+meant. liblxc appends a number while an older group of that name is still there.
 """
 
 

@@ -53,6 +53,11 @@ def make_config(home: Path) -> Callable[..., GuestConfig]:
     return make
 
 
+def groups(name: str) -> set[str]:
+    """Names of the guest's control groups, in all hierarchies."""
+    return {path.name for path in Path("/sys/fs/cgroup").glob(f"**/lxc.*.{name}*")}
+
+
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
@@ -82,7 +87,11 @@ async def test_a_guest_whose_monitor_was_killed_runs_on_and_is_not_doubled(
     assert after is not None
     assert after.state is GuestState.STOPPED
     assert not exists(guest.init_pid)
-    assert (await engine.start("one", OWNER)).state is GuestState.RUNNING
+    again = await engine.start("one", OWNER)
+    assert again.state is GuestState.RUNNING
+    assert groups("one") == {"lxc.monitor.one", "lxc.payload.one"}, "no second name"
+    await engine.destroy("one", OWNER)
+    assert groups("one") == set()
 
 
 async def test_started_by_hand_is_found_running(

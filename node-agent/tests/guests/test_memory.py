@@ -11,6 +11,7 @@ TAIL = ",task=node,pid=8322,uid=590209280"
     ("groups", "guest"),
     [
         ("/lxc.payload.heal-00000020,task_memcg=/lxc.payload.heal-00000020/docker/a3fd", "heal-00000020"),
+        ("/lxc.payload.heal-00000020-1,task_memcg=/lxc.payload.heal-00000020-1/x", "heal-00000020"),
         ("/system.slice/lxc.payload.shop-1f2e3d4c,task_memcg=/x", "shop-1f2e3d4c"),
         ("/lxc.payload.heal-00000020/docker/a3fd,task_memcg=/lxc.payload.heal-00000020/docker/a3fd", None),
         ("/user.slice,task_memcg=/lxc.payload.heal-00000020", None),

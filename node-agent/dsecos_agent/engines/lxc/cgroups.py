@@ -5,6 +5,8 @@ Paths come from /proc/PID/cgroup (cgroups(7)) of the guest's init. An init may h
 """
 
 import errno
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,10 @@ from dsecos_agent.engines.protocol import Limits, Usage
 
 ROOT = Path("/sys/fs/cgroup")
 PAYLOAD = "lxc.payload."
+AGAIN = r"(?:-\d{1,3})?"
+"""What liblxc appends to a group's name while an older one of that name is still there (lxc 5.0,
+src/lxc/cgroups/cgfsng.c).
+"""
 
 
 def is_unified() -> bool:
@@ -84,6 +90,28 @@ def locate(text: str, root: Path = ROOT, *, unified: bool) -> GuestCgroup:
 def of_process(pid: int) -> GuestCgroup:
     """Where the guest with this init is. Raises FileNotFoundError when it is gone."""
     return locate(Path(f"/proc/{pid}/cgroup").read_text(), unified=is_unified())
+
+
+def remove_empty(name: str, root: Path = ROOT) -> None:
+    """Remove what earlier lives of a stopped guest left: liblxc does not when its monitor was killed.
+
+    A group that holds a process stays; the kernel refuses (cgroups(7)).
+    """
+    ours = re.compile(rf"lxc\.(?:payload|monitor)\.{re.escape(name)}{AGAIN}")
+    hierarchies = [root] if is_unified() else [path for path in root.iterdir() if not path.is_symlink()]
+    for hierarchy in hierarchies:
+        for group in hierarchy.iterdir():
+            if ours.fullmatch(group.name):
+                _remove_tree(group)
+
+
+def _remove_tree(group: Path) -> None:
+    for directory, _, _ in os.walk(group, topdown=False):
+        try:
+            Path(directory).rmdir()
+        except OSError as error:
+            if error.errno not in {errno.EBUSY, errno.ENOENT, errno.ENOTEMPTY}:
+                raise AdapterError(f"cannot remove {directory}: {error.strerror}") from error
 
 
 def apply(group: GuestCgroup, limits: Limits) -> None:

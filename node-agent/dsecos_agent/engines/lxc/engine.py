@@ -117,6 +117,7 @@ class LxcEngine:
                 raise NotFoundError(f"there is no guest {name}")
             if guest.state in {GuestState.RUNNING, GuestState.FROZEN}:
                 return guest
+            await asyncio.to_thread(cgroups.remove_empty, name)
             log = await asyncio.to_thread(self._guests.prepare_start, name)
             try:
                 tool = await self._tool(
@@ -150,6 +151,7 @@ class LxcEngine:
         """Kill and forget. Raises NotOursError, GuestFailedError."""
         async with self._locks[name]:
             await self._stop(name, owner_uid, 0)
+            await asyncio.to_thread(cgroups.remove_empty, name)
             await asyncio.to_thread(self._guests.remove, name)
 
     async def exec(
