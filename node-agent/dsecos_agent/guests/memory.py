@@ -10,7 +10,7 @@ gone a moment later. The log names the group whose limit was reached, for both v
 import asyncio
 import os
 import re
-from collections import Counter
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +19,11 @@ from dsecos_runtime import get_logger
 KMSG = Path("/dev/kmsg")
 RECORD = 8192
 """Longest record in bytes; a shorter buffer fails with EINVAL."""
+
+SETTLED = 10.0
+"""Seconds for which services have to be healthy after a kill before it is history: Docker still says
+`running` of what the kernel has just killed, and again each time it tries anew.
+"""
 
 LIMIT_REACHED = re.compile(r"oom-kill:.*oom_memcg=[^,]*lxc\.payload\.([^/,]+?)(?:-\d{1,3})?,")
 """A limit within the guest (of one of its containers) has a path below the guest's own group and is not
@@ -33,17 +38,35 @@ def limit_reached(record: str) -> str | None:
 
 
 class MemoryLimits:
-    """Counts, for each guest, how often the kernel killed a process because of the guest's limit."""
+    """Remembers the guests of which the kernel killed a process because of the guest's limit."""
 
-    def __init__(self, path: Path = KMSG) -> None:
+    def __init__(self, path: Path = KMSG, clock: Callable[[], float] = time.monotonic) -> None:
         """Nothing is read before `listen`."""
         self._path = path
+        self._clock = clock
         self._descriptor: int | None = None
-        self._kills: Counter[str] = Counter()
+        self._killed_at: dict[str, float] = {}
 
-    def kills(self, guest: str) -> int:
-        """Since this process listens."""
-        return self._kills[guest]
+    def reached(self, guest: str) -> bool:
+        """It did since this process listens, and has not got over it."""
+        return guest in self._killed_at
+
+    def note(self, record: str) -> str | None:
+        """Take in one record of the log; the guest that it tells of."""
+        guest = limit_reached(record)
+        if guest is not None:
+            self._killed_at[guest] = self._clock()
+        return guest
+
+    def seen_healthy(self, guest: str) -> None:
+        """Its services are healthy now, so a kill of a while ago is overcome."""
+        killed_at = self._killed_at.get(guest)
+        if killed_at is not None and self._clock() - killed_at >= SETTLED:
+            self.forget(guest)
+
+    def forget(self, guest: str) -> None:
+        """The guest is gone."""
+        self._killed_at.pop(guest, None)
 
     def listen(self, callback: Callable[[str], None]) -> None:
         """From now on; `callback` gets the guest's name.
@@ -73,7 +96,6 @@ class MemoryLimits:
                 return
             except BrokenPipeError:
                 continue  # records were overwritten before we came: the next read goes on after them
-            guest = limit_reached(record.decode(errors="replace"))
+            guest = self.note(record.decode(errors="replace"))
             if guest is not None:
-                self._kills[guest] += 1
                 callback(guest)

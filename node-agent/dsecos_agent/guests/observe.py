@@ -45,7 +45,6 @@ class Observer:
         self._bring_ups = bring_ups
         self._limits = limits
         self._portless: dict[str, int | None] = {}
-        self._kills: dict[str, int] = {}
 
     async def observe(self, wanted: Wanted) -> Observed:
         """One guest as it is now."""
@@ -75,7 +74,7 @@ class Observer:
     def forget(self, guest: str) -> None:
         """The guest is gone."""
         self._portless.pop(guest, None)
-        self._kills.pop(guest, None)
+        self._limits.forget(guest)
 
     async def _datasets(self, wanted: Wanted) -> tuple[dict[VolumeKey, Dataset], Dataset | None]:
         found: dict[VolumeKey, Dataset] = {}
@@ -107,25 +106,17 @@ class Observer:
         return self._portless.setdefault(name, engine.init_pid) == engine.init_pid
 
     async def _with_services(self, wanted: Wanted, seen: Observed) -> Observed:
-        if not seen.running or seen.bring_up is not None or wanted.deleting:
+        if not seen.running or wanted.deleting:
             return seen
-        services = await self._services(wanted)
-        healthy = services is not None and judge(wanted.services, services).all_healthy
-        return replace(
-            seen,
-            services=services,
-            out_of_memory=self._memory_short(wanted.name, healthy=healthy),
-        )
+        services = None
+        if seen.bring_up is None:
+            services = await self._services(wanted)
+            if services is not None and judge(wanted.services, services).all_healthy:
+                self._limits.seen_healthy(wanted.name)
+        return replace(seen, services=services, out_of_memory=self._limits.reached(wanted.name))
 
     async def _services(self, wanted: Wanted) -> tuple[Service, ...] | None:
         try:
             return tuple(await self._compose.services(wanted.shared))
         except DockerUnavailableError:
             return None
-
-    def _memory_short(self, name: str, *, healthy: bool) -> bool:
-        kills = self._limits.kills(name)
-        before = self._kills.get(name, 0)
-        if healthy:
-            self._kills[name] = kills
-        return kills > before and not healthy

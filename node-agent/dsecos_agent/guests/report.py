@@ -21,6 +21,8 @@ from dsecos_agent.guests.services import Verdict, judge
 from dsecos_agent.guests.state import Observed, Phase
 
 NOT_RUNNING = {RunPolicy.STOPPED: Reason.STOPPED, RunPolicy.SUSPENDED: Reason.SUSPENDED}
+OUT_OF_MEMORY = "the guest reached its memory limit"
+BRINGING_UP = "the services are being brought up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +169,10 @@ def _services(wanted: Wanted, seen: Observed) -> Finding:
     if rest is not None:
         return _not_serving(rest, "as runPolicy asks")
     if seen.bring_up is not None and seen.problem is None:
-        return _not_serving(Reason.PROGRESSING, "the services are being brought up")
+        return _being_brought_up(seen)
     verdict = None if seen.services is None else judge(wanted.services, seen.services)
     if verdict is not None and seen.out_of_memory and not verdict.all_healthy:
-        return _not_serving(Reason.OUT_OF_MEMORY, "the guest reached its memory limit", moving=False)
+        return _not_serving(Reason.OUT_OF_MEMORY, OUT_OF_MEMORY, moving=False)
     problem = seen.problem
     if (
         problem is not None
@@ -181,6 +183,12 @@ def _services(wanted: Wanted, seen: Observed) -> Finding:
     if verdict is None:
         return _not_serving(Reason.PROGRESSING, "waits for the guest's dockerd")
     return _judged(verdict, bring_up_due(wanted, seen))
+
+
+def _being_brought_up(seen: Observed) -> Finding:
+    if seen.out_of_memory:
+        return _not_serving(Reason.OUT_OF_MEMORY, f"{OUT_OF_MEMORY}; {BRINGING_UP}")
+    return _not_serving(Reason.PROGRESSING, BRINGING_UP)
 
 
 def _judged(verdict: Verdict, bring_up: bool) -> Finding:

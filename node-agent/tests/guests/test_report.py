@@ -96,6 +96,9 @@ def test_out_of_memory() -> None:
         seen_up(services=(service("db", "exited", exit_code=137), service("web")), out_of_memory=True)
     )
     assert brief(found)["ServicesReady"] == ("False", "OutOfMemory")
+    during = told(seen_up(out_of_memory=True, bring_up=BringUpState("d1", Phase.COMPOSING)))
+    assert brief(during)["ServicesReady"] == ("False", "OutOfMemory")
+    assert brief(during)["Reconciling"][0] == "True", "the agent is at it"
 
 
 @pytest.mark.parametrize(("policy", "reason"), [("Stopped", "Stopped"), ("Suspended", "Suspended")])
