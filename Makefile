@@ -53,7 +53,7 @@ test: lint ## lint, then all tests on the real things (root)
 	$(RUN)/python -m pytest $(PYTEST)
 
 bench: .venv/ready ## Measure against the raw tools that do the same
-	$(RUN)/python -m pytest tests/bench $(PYTEST)
+	$(RUN)/python -m pytest -s tests/bench $(PYTEST)
 
 .venv/ready: uv.lock pyproject.toml $(wildcard */pyproject.toml hack/*/pyproject.toml) | $(UV)
 	@$(UV) sync --frozen --quiet
