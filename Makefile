@@ -38,8 +38,9 @@ clean: .venv/ready ## down, and remove all data (the build cache stays)
 footprint: .venv/ready ## Print everything of DsecOS that is on this machine
 	@$(RUN)/dsecos-control-plane footprint
 
-generate: .venv/ready ## Write the CRDs from the models
+generate: .venv/ready ## Write the CRDs and the reference pages from the models
 	@$(RUN)/python -m dsecos_api.generate
+	@$(RUN)/python -m dsecos_cli.advice >docs/reasons.md
 
 lint: .venv/ready ## Check format, style, types, imports between parts, and that the CRDs are generated
 	$(RUN)/ruff format --check .

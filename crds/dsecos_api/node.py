@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from dsecos_api.base import ApiModel, KindInfo, KubeObject, PrinterColumn, label_name, rule, schema
 from dsecos_api.shared import CheckedAddress, CheckedCidr, SecretKeyRef, Status
-from dsecos_api.types import DnsLabel, Quantity, Time
+from dsecos_api.types import DnsLabel, Port, Quantity, Time
 
 
 class EngineType(StrEnum):
@@ -103,6 +103,27 @@ class HostFirewall(ApiModel):
     )
 
 
+class PortRange(ApiModel):
+    """Ports from `port` to `endPort`, both included."""
+
+    model_config = ConfigDict(
+        json_schema_extra=schema(
+            rule("!has(self.endPort) || self.port <= self.endPort", "port is above endPort")
+        )
+    )
+
+    port: Port = Field(description="The port, or the first of a range.")
+    end_port: Port | None = Field(default=None, description="The range's last port. Unset: port alone.")
+
+    def __contains__(self, port: int) -> bool:
+        """Whether a port is in the range."""
+        return self.port <= port <= (self.end_port or self.port)
+
+    def __str__(self) -> str:
+        """As people write it: 80 or 1024-65535."""
+        return f"{self.port}" if self.end_port is None else f"{self.port}-{self.end_port}"
+
+
 class NodeSpec(ApiModel):
     """What the server is for."""
 
@@ -121,6 +142,13 @@ class NodeSpec(ApiModel):
     addresses: Addresses | None = Field(default=None, description="Addresses. Unset: found by the agent.")
     reserved: Reserved | None = Field(
         default=None, description="What guests cannot have. Unset: 250m and 512Mi."
+    )
+    host_ports: list[PortRange] | None = Field(
+        default=None,
+        max_length=64,
+        description="Ports of the node that Stacks may take as hostPort. Unset: 1024-65535. Empty: none."
+        " A Stack that has a port keeps it.",
+        json_schema_extra=schema(list_map=("port",)),
     )
     firewall: HostFirewall | None = Field(default=None, description="The node's own firewall.")
     maintenance: bool | None = Field(default=None, description="True: nothing new is placed here.")

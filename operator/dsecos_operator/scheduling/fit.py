@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dsecos_api import Node, Reason, Type
 from dsecos_api.conditions import ConditionStatus
-from dsecos_api.node import EngineType
+from dsecos_api.node import EngineType, PortRange
 from dsecos_api.quantity import format_bytes, format_millicores, parse, to_bytes, to_millicores
 from dsecos_api.types import GuestType
 
-from dsecos_operator.scheduling.model import Occupant, Rules, Wanted
+from dsecos_operator.scheduling.model import Occupant, PortKey, Rules, Wanted
+
+HOST_PORTS = (PortRange(port=1024, end_port=65535),)
+"""What a node gives out unless its spec says otherwise: the ports below are for services of the host (RFC
+6335, section 6).
+"""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Obstacle:
 
 
 def obstacles(
-    node: Node, wanted: Wanted, occupants: Iterable[Occupant], rules: Rules, *, staying: bool = False
+    node: Node, wanted: Wanted, occupants: Sequence[Occupant], rules: Rules, *, staying: bool = False
 ) -> list[Obstacle]:
     """Everything that keeps `wanted` from `node`; empty if it fits.
 
@@ -33,9 +38,11 @@ def obstacles(
     """
     here = [each for each in occupants if each.node == node.name and each.uid != wanted.uid]
     found = [] if staying else [*_node(node, wanted), *_home(node, wanted, occupants)]
+    kept = {port for each in occupants if each.uid == wanted.uid for port in each.host_ports if staying}
     return [
         *found,
         *_pools(node, wanted),
+        *_given_ports(node, wanted.host_ports - kept),
         *_ports(wanted, here, rules),
         *_resources(node, wanted, here, rules),
     ]
@@ -75,6 +82,15 @@ def _pools(node: Node, wanted: Wanted) -> Iterator[Obstacle]:
     for pool in sorted(wanted.pools - set(known)):
         why = f"it has no pool {pool} (it has {', '.join(known) or 'none'})"
         yield Obstacle(why, passing=False, reason=Reason.POOL_NOT_FOUND)
+
+
+def _given_ports(node: Node, ports: Iterable[PortKey]) -> Iterator[Obstacle]:
+    given = HOST_PORTS if node.spec.host_ports is None else node.spec.host_ports
+    for protocol, port in sorted(ports):
+        if not any(port in each for each in given):
+            ranges = ", ".join(map(str, given)) or "none"
+            why = f"host port {port}/{protocol} is not one that it gives out (its spec.hostPorts: {ranges})"
+            yield Obstacle(why, passing=False, reason=Reason.PORT_CONFLICT)
 
 
 def _ports(wanted: Wanted, here: list[Occupant], rules: Rules) -> Iterator[Obstacle]:

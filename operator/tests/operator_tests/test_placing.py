@@ -86,19 +86,27 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], list[Any], Reason, str,
     ),
     "a vm": ({"type": GuestType.VM}, {}, [], Reason.UNSUPPORTED, "guests of type vm", True),
     "a port": (
-        {"host_ports": frozenset({("TCP", 80)})},
+        {"host_ports": frozenset({("TCP", 8080)})},
         {},
-        [occupant("x", host_ports=frozenset({("TCP", 80)}))],
+        [occupant("x", host_ports=frozenset({("TCP", 8080)}))],
         Reason.PORT_CONFLICT,
-        "host port 80/TCP is taken by Stack acme/x",
+        "host port 8080/TCP is taken by Stack acme/x",
         False,
     ),
     "a port of the node": (
         {"host_ports": frozenset({("TCP", 22)})},
-        {},
+        {"hostPorts": [{"port": 22}]},
         [],
         Reason.PORT_CONFLICT,
         "host port 22/TCP is the node's own",
+        True,
+    ),
+    "a port that the node does not give out": (
+        {"host_ports": frozenset({("TCP", 443)})},
+        {},
+        [],
+        Reason.PORT_CONFLICT,
+        "host port 443/TCP is not one that it gives out (its spec.hostPorts: 1024-65535)",
         True,
     ),
     "data elsewhere": (
@@ -146,14 +154,23 @@ def test_without_nodes() -> None:
 
 
 def test_the_same_port_of_another_protocol_is_another_port() -> None:
-    other = occupant("x", host_ports=frozenset({("UDP", 80)}))
-    assert place(wanted(host_ports=frozenset({("TCP", 80)})), [node()], [other], RULES) == "node-1"
+    other = occupant("x", host_ports=frozenset({("UDP", 8080)}))
+    assert place(wanted(host_ports=frozenset({("TCP", 8080)})), [node()], [other], RULES) == "node-1"
 
 
 @pytest.mark.parametrize("has", [{"ready": False}, {"maintenance": True}])
 def test_who_is_there_stays_there(has: dict[str, Any]) -> None:
     me = occupant("shop")
     stay(wanted(), node(**has), "node-1", [me], RULES)
+
+
+def test_a_port_that_is_held_is_kept_when_the_node_gives_out_others() -> None:
+    held, other = frozenset({("TCP", 8080)}), frozenset({("TCP", 8443)})
+    narrowed = node(hostPorts=[{"port": 443}, {"port": 9000, "endPort": 9999}])
+    stay(wanted(host_ports=held), narrowed, "node-1", [occupant("shop", host_ports=held)], RULES)
+    stay(wanted(host_ports=frozenset({("TCP", 443)})), narrowed, "node-1", [occupant("shop")], RULES)
+    with pytest.raises(Refused, match="host port 8443/TCP is not one .* 443, 9000-9999"):
+        stay(wanted(host_ports=other), narrowed, "node-1", [occupant("shop", host_ports=held)], RULES)
 
 
 def test_who_is_there_is_not_counted_twice() -> None:

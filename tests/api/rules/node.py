@@ -21,6 +21,7 @@ from tests.api.rules.parts import (
     ADDRESS,
     CIDR,
     LABEL,
+    PORT,
     SECRET_KEY_REF,
     SMALL_CIDRS,
     STATUS,
@@ -83,6 +84,20 @@ TABLES = (
                 unique(["10.0.0.0/8", "fd00::/64"], ["10.0.0.0/8", "10.0.0.0/8"]),
             ),
             "spec.firewall.managementNetworks[]": CIDR,
+            "spec.hostPorts": (
+                max_items([{"port": number} for number in range(1, 66)], 64),
+                unique([{"port": 80}, {"port": 443}], [{"port": 80}, {"port": 80, "endPort": 81}]),
+            ),
+            "spec.hostPorts[]": (
+                *required("port"),
+                cel(
+                    "port is above endPort",
+                    [{"port": 80}, {"port": 80, "endPort": 80}, {"port": 80, "endPort": 81}],
+                    [{"port": 81, "endPort": 80}],
+                ),
+            ),
+            "spec.hostPorts[].port": PORT,
+            "spec.hostPorts[].endPort": PORT,
             **STATUS,
             **below("status.addresses", ADDRESSES),
             **below("status.capacity", RESOURCE_COUNT),
