@@ -10,13 +10,16 @@ from pydantic import ValidationError
 from dsecos_control_plane.errors import UnsafeHomeError
 from dsecos_control_plane.files import folder, read, write
 from dsecos_control_plane.identity import identity
-from dsecos_control_plane.settings import Settings
+from dsecos_control_plane.settings import SOURCE, Settings
 
 MARKER = ".dsecos-home"
 """File that says that a folder is ours, and with which settings it was last started."""
 
 LASTING = ("instance", "link_prefix", "guest_id_base")
 """Settings that are in the names and ids of what an instance made, and so cannot change during its life."""
+
+CLI = "dsecos"
+"""The command line of DsecOS: beside kubectl, so that one PATH has both."""
 
 
 def prepare(settings: Settings) -> None:
@@ -45,6 +48,16 @@ def prepare(settings: Settings) -> None:
     folder(settings.logs / "audit", mode=0o700, owner=identity(settings, "kube-apiserver"))
     folder(home / "etcd", mode=0o700, owner=identity(settings, "etcd"))
     folder(home / "registry", owner=identity(settings, "registry"))
+    folder(settings.bin)
+    _link(settings.bin / CLI, SOURCE / ".venv" / "bin" / CLI)
+
+
+def _link(link: Path, target: Path) -> None:
+    if not link.is_symlink() or link.readlink() != target:
+        fresh = link.with_name(f".{link.name}.new")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        fresh.replace(link)
 
 
 def recorded(home: Path) -> Settings | None:

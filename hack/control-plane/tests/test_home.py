@@ -18,6 +18,14 @@ def test_it_remembers_its_settings(settings: Settings) -> None:
     assert home.recorded(settings.home) == settings
 
 
+def test_the_command_line_lies_beside_kubectl(settings: Settings) -> None:
+    link = settings.bin / "dsecos"
+    link.unlink()
+    link.symlink_to("/of/a/checkout/that/moved")
+    home.prepare(settings)
+    assert run([link, "--help"])
+
+
 def test_settings_that_name_another_folder_are_not_believed(settings: Settings, tmp_path: Path) -> None:
     marker = (settings.home / home.MARKER).read_text()
     (tmp_path / home.MARKER).write_text(marker)
