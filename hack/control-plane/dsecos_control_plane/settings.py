@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     agent_metrics_port: Port = 9466
     """TCP port of the agent's metrics, on loopback."""
 
-    node_name: str = Field(default="node-1", pattern=r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$")
+    node_name: str = Field(default="node-1", pattern=r"^[a-z0-9]([-a-z0-9]{0,49}[a-z0-9])?$")
     """Name of this host's Node object."""
 
     guest_id_base: int = Field(default=1_000_000, ge=100_000, le=4_000_000_000)
