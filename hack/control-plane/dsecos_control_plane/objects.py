@@ -87,14 +87,17 @@ def development_license() -> dict[str, Any]:
 
 
 def deploy_sample(kubectl: Kubectl, say: Say) -> list[str]:
-    """Apply the sample into its namespace, wait until it serves, and return its URLs.
+    """Apply the sample unless it is there, wait until it serves, and return its URLs.
+
+    As a user would, with kubectl's own bookkeeping: so the user can go on with `kubectl apply`. What the user
+    has made of it stays.
 
     Raises:
         NotReadyError: it was not ready in time; the message says what it says of itself.
     """
     scope = f"--namespace={SAMPLE_NAMESPACE}"
-    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SAMPLE_NAMESPACE}})
-    kubectl.apply_from(f"--filename={SAMPLE}", scope)
+    if not kubectl.succeeds("get", f"--filename={SAMPLE}"):
+        kubectl("apply", f"--filename={SAMPLE}")
     told: list[str] = []
     urls: list[str] = []
 

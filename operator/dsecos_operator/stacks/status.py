@@ -7,8 +7,11 @@ an older Guest, or of services that ran another document, does not count.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dsecos_api import Condition, ConditionStatus, Guest, Node, Reason, Stack, Type
 from dsecos_api.conditions import GUEST_STEPS, STACK_STEPS
+from dsecos_api.shared import Expose
 from dsecos_api.stack import StackStatus
 from dsecos_api.types import Protocol, RunPolicy
 from dsecos_runtime import Conditions, is_true
@@ -38,14 +41,19 @@ def status(observed: Observed, stack: Stack, findings: Findings) -> StackStatus:
         guest=claim.guest if claim else None,
         epoch=claim.epoch if claim else None,
         address=claim.address if claim else None,
-        endpoints=endpoints(stack, observed.node) if claim else [],
+        endpoints=endpoints(guest.spec.network.ports if guest else stack.spec.expose, observed.node)
+        if claim
+        else [],
         services=guest.status.services if guest else [],
         conditions=conditions.build(),
     )
 
 
-def endpoints(stack: Stack, node: Node | None) -> list[str]:
-    """Where users reach the exposed TCP ports: the node's management address, the host's port."""
+def endpoints(ports: Iterable[Expose], node: Node | None) -> list[str]:
+    """Where users reach the exposed TCP ports: the node's management address, the host's port.
+
+    `ports` are the Guest's as soon as there is one: what a Stack asks for may have been refused.
+    """
     addresses = node.status.addresses if node else None
     host = addresses.management if addresses else None
     if host is None and node is not None and node.spec.addresses is not None:
@@ -53,10 +61,8 @@ def endpoints(stack: Stack, node: Node | None) -> list[str]:
     if host is None:
         return []
     shown = f"[{host}]" if ":" in host else host
-    ports = sorted(
-        each.host_port for each in stack.spec.expose if each.host_port and each.protocol == Protocol.TCP
-    )
-    return [f"http://{shown}:{port}" for port in ports]
+    numbers = sorted(each.host_port for each in ports if each.host_port and each.protocol == Protocol.TCP)
+    return [f"http://{shown}:{port}" for port in numbers]
 
 
 def converged(guest: Guest) -> bool:

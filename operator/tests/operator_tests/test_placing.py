@@ -169,7 +169,7 @@ def test_a_port_that_is_held_is_kept_when_the_node_gives_out_others() -> None:
     narrowed = node(hostPorts=[{"port": 443}, {"port": 9000, "endPort": 9999}])
     stay(wanted(host_ports=held), narrowed, "node-1", [occupant("shop", host_ports=held)], RULES)
     stay(wanted(host_ports=frozenset({("TCP", 443)})), narrowed, "node-1", [occupant("shop")], RULES)
-    with pytest.raises(Refused, match="host port 8443/TCP is not one .* 443, 9000-9999"):
+    with pytest.raises(Refused, match=r"host port 8443/TCP is not one .* 443, 9000-9999"):
         stay(wanted(host_ports=other), narrowed, "node-1", [occupant("shop", host_ports=held)], RULES)
 
 

@@ -113,10 +113,18 @@ def test_steps_after_the_one_that_failed_are_pending() -> None:
 
 
 def test_endpoints_are_the_exposed_tcp_ports_of_the_host() -> None:
-    expose = [{"port": 80, "hostPort": 8080}, {"port": 53, "protocol": "UDP", "hostPort": 53}, {"port": 9}]
+    expose = [{"port": 80, "hostPort": 8080}, {"port": 53, "protocol": "UDP", "hostPort": 5300}, {"port": 9}]
     found = report(observed(expose=expose))
     assert found.stack is not None
     assert status(found, found.stack, Findings(LICENSED, CLAIM)).endpoints == ["http://192.0.2.1:8080"]
+
+
+def test_endpoints_that_were_refused_are_not_shown() -> None:
+    found = report(observed(expose=[{"port": 80, "hostPort": 8080}]))
+    mine = stack(expose=[{"port": 80, "hostPort": 443}])
+    problem = Problem(Type.SCHEDULED, Refused(Reason.PORT_CONFLICT, "443 is not given out"))
+    new = status(found, mine, Findings(LICENSED, CLAIM, problem))
+    assert new.endpoints == ["http://192.0.2.1:8080"], "where it still answers"
 
 
 def condition(kind: str, value: str, reason: str, message: str = "") -> Condition:

@@ -54,6 +54,16 @@ def done(log: Path, since: int, *objects: str) -> list[str]:
     return names
 
 
+async def logged(cloud: Cloud, since: int, least: set[str]) -> list[str]:
+    """All actions on `second` and its zone, as soon as the log has these: it comes after the API's answer."""
+
+    async def look() -> list[str] | None:
+        found = done(cloud.log, since, "second", "backend")
+        return found if least <= set(found) else None
+
+    return await until(look, what=f"{least} in the log")
+
+
 async def killed_at(cloud: Cloud, point: str) -> None:
     """Replace the running operator by one that dies after an action."""
     cloud.stop()
@@ -87,12 +97,13 @@ async def test_killed_after_each_action_nothing_is_lost_and_nothing_is_double(
     await remove("first")
     since = len(cloud.log.read_text().splitlines())
     await deploy("second")
-    deploying = done(cloud.log, since, "second", "backend")
+    deploying = await logged(
+        cloud, since, {"stack-finalizer-add", "stack-claim", "secret-apply", "guest-apply"}
+    )
     since = len(cloud.log.read_text().splitlines())
     await remove("second")
-    deleting = done(cloud.log, since, "second", "backend")
-    assert {"stack-finalizer-add", "stack-claim", "secret-apply", "guest-apply"} <= set(deploying)
-    assert {"guest-delete", "secret-delete", "attachment-delete", "stack-finalizer-remove"} <= set(deleting)
+    going = {"guest-delete", "secret-delete", "attachment-delete", "stack-finalizer-remove"}
+    deleting = await logged(cloud, since, going)
 
     for number, point in enumerate(deploying):
         name = f"deployed-{number}"
