@@ -35,7 +35,7 @@ status: .venv/ready ## Show processes, ports and guests
 clean: .venv/ready ## down, and remove all data (the build cache stays)
 	@$(RUN)/dsecos-control-plane clean
 
-footprint: .venv/ready ## Print everything of DsecOS that is on this machine
+footprint: .venv/ready ## Print what DsecOS could leave on this machine, to compare before and after
 	@$(RUN)/dsecos-control-plane footprint
 
 generate: .venv/ready ## Write the CRDs and the reference pages from the models
