@@ -128,7 +128,7 @@ ADVICE: Mapping[Reason, Advice] = {
         "the zone has no free address", "Delete a Stack of the zone, or use a zone with a larger network."
     ),
     Reason.PORT_CONFLICT: Advice(
-        "another Stack or the node itself has that hostPort, or the node's `spec.hostPorts` do not give it out",
+        "another Stack or the node itself has that hostPort, or the node's `spec.hostPorts` leave it out",
         "Choose another hostPort, or add it to the Node's `spec.hostPorts`.",
     ),
     Reason.UNSUPPORTED: Advice(
