@@ -7,20 +7,32 @@
 belong together.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from dsecos_agent.storage.protocol import Template
+from dsecos_agent.storage.protocol import Archive, Template
 
 MANIFEST = "manifest.json"
+
+
+class _File(BaseModel):
+    sha256: str
 
 
 class _Manifest(BaseModel):
     name: str
     digest: str
-    files: dict[str, dict[str, object]]
+    files: dict[str, _File]
+
+    @property
+    def names_its_files(self) -> bool:
+        """The digest is that of the files' digests, as the build makes it."""
+        text = json.dumps({name: file.sha256 for name, file in self.files.items()}, sort_keys=True)
+        return self.digest == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +54,14 @@ def read_images(folder: Path) -> list[Image]:
 
 
 def read_image(folder: Path) -> Image | None:
-    """One template; None when it cannot be read or lacks its root file system."""
+    """One template; None when it cannot be read, lacks its root file system or has another's digest."""
     build = folder.resolve()
     try:
         manifest = _Manifest.model_validate_json((build / MANIFEST).read_bytes())
     except (OSError, ValidationError):
         return None
     rootfs = _archive(manifest, build, "rootfs")
-    if rootfs is None:
+    if rootfs is None or not manifest.names_its_files:
         return None
     return Image(
         manifest.name,
@@ -57,6 +69,6 @@ def read_image(folder: Path) -> Image | None:
     )
 
 
-def _archive(manifest: _Manifest, build: Path, tree: str) -> Path | None:
+def _archive(manifest: _Manifest, build: Path, tree: str) -> Archive | None:
     names = [name for name in manifest.files if name.startswith(f"{tree}.tar") and "/" not in name]
-    return build / names[0] if names else None
+    return Archive(build / names[0], manifest.files[names[0]].sha256) if names else None

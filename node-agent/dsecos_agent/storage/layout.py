@@ -1,6 +1,7 @@
 """A pool: the layout of `protocol`, with its records, on any driver's trees."""
 
 import asyncio
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from dsecos_agent.processes import ToolFailedError, check
 from dsecos_agent.storage import records
 from dsecos_agent.storage.directory import free_bytes
 from dsecos_agent.storage.protocol import (
+    Archive,
     Capacity,
     Dataset,
     DatasetKind,
@@ -56,12 +58,16 @@ class LayoutPool:
         directory = self._template(template.digest)
         if self._is_ready(directory):
             return
+        archives = {"rootfs": template.rootfs, "docker": template.docker}
+        for archive in archives.values():
+            if archive is not None:
+                await asyncio.to_thread(_verify, archive)
         record = Record(owner_uid=None, stage=Stage.MAKING)
         await self._begin(directory, record)
-        for tree, archive in (("rootfs", template.rootfs), ("docker", template.docker)):
+        for tree, archive in archives.items():
             await self._trees.create(directory / tree)
             if archive is not None:
-                await _unpack(archive, directory / tree)
+                await _unpack(archive.path, directory / tree)
         for tree in ("rootfs", "docker"):
             await self._trees.seal(directory / tree)
         await asyncio.to_thread(records.write, directory, record.at(Stage.READY))
@@ -278,6 +284,19 @@ def _remove_empty(directory: Path, *, stop: Path) -> None:
     while directory != stop and directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
         directory = directory.parent
+
+
+def _verify(archive: Archive) -> None:
+    try:
+        with archive.path.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise TemplateDamagedError(f"{archive.path} cannot be read: {error.strerror}") from error
+    if found != archive.sha256:
+        raise TemplateDamagedError(
+            f"{archive.path} is not what was built: its SHA-256 is {found}, not {archive.sha256};"
+            " remove its folder and run make up"
+        )
 
 
 async def _unpack(archive: Path, into: Path) -> None:

@@ -29,7 +29,7 @@ class PoolUnavailableError(AdapterError):
 
 
 class TemplateDamagedError(AdapterError):
-    """An archive cannot be unpacked, or it is not the one that its digest names."""
+    """An archive cannot be read or unpacked, or it is not what was built."""
 
 
 class DatasetKind(enum.StrEnum):
@@ -53,13 +53,22 @@ class VolumeRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Archive:
+    """A file and what it has to be."""
+
+    path: Path
+    sha256: str
+    """64 lower-case hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """One guest template as built: its digest and the archives (tar, optionally zstd) of its two trees."""
 
     digest: str
     """Lower-case hex or `sha256:` + hex; names the template everywhere."""
-    rootfs: Path
-    docker: Path | None = None
+    rootfs: Archive
+    docker: Archive | None = None
     """A /var/lib/docker that already holds images; None: the guest starts with an empty one."""
 
 

@@ -3,7 +3,6 @@ users meet.
 """
 
 import asyncio
-import json
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from dsecos_agent.compose.runner import GuestCompose
 from dsecos_agent.engines.lxc import LxcEngine
 from dsecos_agent.engines.lxc.subids import IdRange
 from dsecos_agent.engines.protocol import GuestConfig, IdMap, Limits, Mount
+from dsecos_agent.node.images import read_images
 from dsecos_agent.storage import open_pool
 from dsecos_agent.storage.protocol import Pool, Template
 
@@ -43,9 +43,8 @@ def built_template(output: Path) -> Template:
     """What `dsecos-images build` makes; it costs minutes the first time and nothing later."""
     command = Path(sys.executable).with_name("dsecos-images")
     subprocess.run([command, "build", "--output", output], check=True, stdout=subprocess.DEVNULL)
-    (manifest,) = output.glob("[!.]*/manifest.json")
-    digest = json.loads(manifest.read_text())["digest"]
-    return Template(digest, manifest.parent / "rootfs.tar.zst", manifest.parent / "docker.tar.zst")
+    (image,) = read_images(output)
+    return image.template
 
 
 async def set_up(home: Path, pool: Pool, template: Template) -> RunningGuest:

@@ -12,7 +12,19 @@ from dsecos_agent.storage import records as records_module
 from dsecos_agent.storage.protocol import Pool, PoolUnavailableError, Template
 from dsecos_agent.storage.trees import Trees
 
-from .contract import DIGEST, GID, MIB, OWNER, PoolContract, QuotaContract, exists, fill, make_archive, write
+from .contract import (
+    DIGEST,
+    GID,
+    MIB,
+    OWNER,
+    PoolContract,
+    QuotaContract,
+    exists,
+    fill,
+    make_archive,
+    template_of,
+    write,
+)
 
 GIB = 1 << 30
 
@@ -26,8 +38,10 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Template:
 def template(archives: Template, tmp_path: Path) -> Template:
     """A copy, for tests that damage it."""
     assert archives.docker is not None
-    copies = [Path(shutil.copy(archive, tmp_path)) for archive in (archives.rootfs, archives.docker)]
-    return Template(DIGEST, *copies)
+    copies = [
+        Path(shutil.copy(archive, tmp_path)) for archive in (archives.rootfs.path, archives.docker.path)
+    ]
+    return template_of(*copies)
 
 
 @pytest.fixture
