@@ -167,7 +167,11 @@ class NetworkZoneSpec(ApiModel):
         description="How the zone spans nodes; it cannot change. Unset: local.",
         json_schema_extra=schema(effect="refused: encapsulation is fixed"),
     )
-    egress: Egress | None = Field(default=None, description="What guests may reach outside. Unset: nothing.")
+    egress: Egress | None = Field(
+        default=None,
+        description="What guests may reach outside. Unset: nothing.",
+        json_schema_extra=schema(effect="live: firewall rules change, nothing restarts"),
+    )
     peers: list[Peer] = Field(
         default_factory=list,
         max_length=64,
@@ -175,7 +179,9 @@ class NetworkZoneSpec(ApiModel):
         json_schema_extra=schema(list_map=("namespace", "zone")),
     )
     policy: ZonePolicy | None = Field(
-        default=None, description="What compose documents may ask for. Unset: nothing special."
+        default=None,
+        description="What compose documents may ask for. Unset: nothing special.",
+        json_schema_extra=schema(effect="each Stack of the zone is judged anew; what runs keeps running"),
     )
     paused: bool | None = Field(
         default=None, description="True: controllers look, report and change nothing."

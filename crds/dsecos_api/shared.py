@@ -104,10 +104,15 @@ class Volume(ApiModel):
         json_schema_extra=schema(at_least("1Mi", "5Gi"), effect=QUOTA_EFFECT),
     )
     pool: DnsLabel | None = Field(
-        default=None, description="Storage pool of the node. Unset: the node's first pool."
+        default=None,
+        description="Storage pool of the node. Unset: the node's first pool.",
+        json_schema_extra=schema(
+            effect="the guest restarts with an empty volume there; the data stays in the former pool"
+        ),
     )
     deletion_policy: DeletionPolicy | None = Field(
         default=None,
         description="What becomes of the data when the Stack is deleted. Unset: the Stack's policy, or Retain"
         " if that is unset too.",
+        json_schema_extra=schema(effect="none until the Stack is deleted"),
     )

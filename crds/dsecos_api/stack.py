@@ -135,7 +135,11 @@ class StackSpec(ApiModel):
         description="Directories that outlive the guest.",
         json_schema_extra=schema(list_map=("name",), effect="a volume added or removed restarts the guest"),
     )
-    placement: Placement | None = Field(default=None, description="Where the Stack may run.")
+    placement: Placement | None = Field(
+        default=None,
+        description="Where the Stack may run.",
+        json_schema_extra=schema(effect="none while the Stack has a place: it stays where it is"),
+    )
     run_policy: RunPolicy | None = Field(
         default=None,
         description="Running, Suspended or Stopped. Unset: Running.",
