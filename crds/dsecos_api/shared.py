@@ -92,7 +92,10 @@ class Expose(ApiModel):
         description="Networks that may connect. Empty: nobody may.",
         json_schema_extra=schema(list_set=True),
     )
-    host_port: Port | None = Field(default=None, description="Port on the node that is passed to the guest.")
+    host_port: Port | None = Field(
+        default=None,
+        description="Port on the node that is passed to the guest: one that the Node's spec.hostPorts give out.",
+    )
 
 
 class Volume(ApiModel):
