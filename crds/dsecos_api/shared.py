@@ -94,7 +94,7 @@ class Expose(ApiModel):
     )
     host_port: Port | None = Field(
         default=None,
-        description="Port on the node that is passed to the guest; the Node's spec.hostPorts say which there are.",
+        description="Port on the node that is passed to the guest, of the Node's spec.hostPorts.",
     )
 
 
