@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from dsecos_api import Reason
 
@@ -34,15 +34,30 @@ def allocate(cidr: str, taken: Mapping[str, str]) -> str:
     )
 
 
+def belongs(cidr: str, address: str) -> bool:
+    """Whether this text is an address that a guest of the network can have."""
+    network = ip_network(cidr)
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    return found in network and found not in _reserved(network)
+
+
+def _reserved(network: Network) -> dict[IPv4Address | IPv6Address, str]:
+    reserved = {network[0]: "the network itself", network[1]: "the gateway"}
+    if network.version == 4:
+        reserved[network[-1]] = "the broadcast address"
+    return reserved
+
+
 def check(cidr: str, wanted: str, taken: Mapping[str, str]) -> str:
     """An address that the user chose, in canonical form. Raises Refused (AddressInvalid, AddressConflict)."""
     network = ip_network(cidr)
     address = ip_address(wanted)
     if address not in network:
         raise Refused(Reason.ADDRESS_INVALID, f"spec.address: {wanted} is not in the zone's network {cidr}")
-    reserved = {network[0]: "the network itself", network[1]: "the gateway"}
-    if network.version == 4:
-        reserved[network[-1]] = "the broadcast address"
+    reserved = _reserved(network)
     if address in reserved:
         raise Refused(Reason.ADDRESS_INVALID, f"spec.address: {wanted} is {reserved[address]} of {cidr}")
     owner = taken.get(str(address))

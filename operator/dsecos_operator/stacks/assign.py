@@ -75,4 +75,7 @@ def _address(stack: Stack, zone: NetworkZone, present: Claim | None, occupants: 
     cidr = zone.spec.cidrs[0]
     if stack.spec.address is not None:
         return addresses.check(cidr, stack.spec.address, taken)
-    return present.address if present is not None else addresses.allocate(cidr, taken)
+    # A status is not beyond doubt: what somebody else wrote there must not reach into another network.
+    if present is not None and addresses.belongs(cidr, present.address):
+        return present.address
+    return addresses.allocate(cidr, taken)

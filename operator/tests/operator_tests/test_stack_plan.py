@@ -95,6 +95,20 @@ def test_the_order_of_ports_and_volumes_means_nothing() -> None:
     assert world.plan() == []
 
 
+@pytest.mark.parametrize("address", ["10.99.0.7", "10.20.0.1", "10.20.0.255", "fd00::7", "?"])
+def test_an_address_that_somebody_wrote_into_the_status_is_not_taken_from_another_network(
+    address: str,
+) -> None:
+    world = World()
+    world.settle()
+    assert world.stack is not None
+    forged = world.stack.status.model_copy(update={"address": address})
+    world.stack = world.stack.model_copy(update={"status": forged})
+    world.settle()
+    (guest,) = world.guests.values()
+    assert guest.spec.network.address == world.stack.status.address == "10.20.0.2"
+
+
 def test_deleting_goes_step_by_step() -> None:
     world = World()
     world.edit(volumes=[{"name": "data", "size": "1Gi"}])
