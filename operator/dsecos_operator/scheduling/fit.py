@@ -38,11 +38,10 @@ def obstacles(
     """
     here = [each for each in occupants if each.node == node.name and each.uid != wanted.uid]
     found = [] if staying else [*_node(node, wanted), *_home(node, wanted, occupants)]
-    kept = {port for each in occupants if each.uid == wanted.uid for port in each.host_ports if staying}
     return [
         *found,
         *_pools(node, wanted),
-        *_given_ports(node, wanted.host_ports - kept),
+        *_given_ports(node, wanted.host_ports - _held(wanted, occupants)),
         *_ports(wanted, here, rules),
         *_resources(node, wanted, here, rules),
     ]
@@ -82,6 +81,12 @@ def _pools(node: Node, wanted: Wanted) -> Iterator[Obstacle]:
     for pool in sorted(wanted.pools - set(known)):
         why = f"it has no pool {pool} (it has {', '.join(known) or 'none'})"
         yield Obstacle(why, passing=False, reason=Reason.POOL_NOT_FOUND)
+
+
+def _held(wanted: Wanted, occupants: Iterable[Occupant]) -> frozenset[PortKey]:
+    """The ports of the Stack's Guest. A claim alone holds none: it would hold whatever is asked for now."""
+    mine = (each for each in occupants if each.uid == wanted.uid and each.id_base is not None)
+    return frozenset(port for each in mine for port in each.host_ports)
 
 
 def _given_ports(node: Node, ports: Iterable[PortKey]) -> Iterator[Obstacle]:

@@ -171,6 +171,9 @@ def test_a_port_that_is_held_is_kept_when_the_node_gives_out_others() -> None:
     stay(wanted(host_ports=frozenset({("TCP", 443)})), narrowed, "node-1", [occupant("shop")], RULES)
     with pytest.raises(Refused, match=r"host port 8443/TCP is not one .* 443, 9000-9999"):
         stay(wanted(host_ports=other), narrowed, "node-1", [occupant("shop", host_ports=held)], RULES)
+    claim = occupant("shop", host_ports=other, id_base=None)
+    with pytest.raises(Refused, match="host port 8443/TCP"):
+        stay(wanted(host_ports=other), narrowed, "node-1", [claim], RULES)
 
 
 def test_who_is_there_is_not_counted_twice() -> None:
