@@ -10,9 +10,10 @@ from typing import ClassVar
 from pydantic import ConfigDict, Field
 
 from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, rule, schema
-from dsecos_api.shared import CheckedAddress, Expose, Resources, Status, Volume
+from dsecos_api.lifecycle import Lifecycle
+from dsecos_api.shared import CheckedAddress, Expose, Resources, Startup, Status, Volume
 from dsecos_api.stack import ServiceStatus
-from dsecos_api.types import DeletionPolicy, DnsLabel, GuestType, RunPolicy, Time, Uid
+from dsecos_api.types import DeletionPolicy, DnsLabel, DriftPolicy, GuestType, RunPolicy, Time, Uid
 
 MAX_DOCUMENT = 1_048_576
 """Largest normalised compose document in characters; etcd takes objects of 1.5 MiB."""
@@ -74,6 +75,13 @@ class GuestCompose(ApiModel):
     )
 
 
+class Migration(ApiModel):
+    """The order to move the guest to another node of the same engine's cluster."""
+
+    node: DnsLabel = Field(description="Node to move to.")
+    engine_node: DnsLabel = Field(description="Name of that node in the engine's cluster.")
+
+
 class GuestSpec(ApiModel):
     """What the agent makes so."""
 
@@ -99,6 +107,21 @@ class GuestSpec(ApiModel):
     )
     compose: GuestCompose = Field(description="What Docker Compose runs inside the guest.")
     run_policy: RunPolicy = Field(description="Running, Suspended or Stopped.")
+    maintenance: bool | None = Field(
+        default=None,
+        description="True: runPolicy is Stopped because the node is in maintenance; the user did not ask.",
+    )
+    restart: str | None = Field(
+        default=None,
+        max_length=253,
+        description="Any text; a running guest is restarted once for each new one.",
+    )
+    startup: Startup | None = Field(default=None, description="When the guest is started after its node was.")
+    drift_policy: DriftPolicy | None = Field(
+        default=None,
+        description="Repair or Report: what is done when the guest was changed past DsecOS. Unset: Repair.",
+    )
+    migrate: Migration | None = Field(default=None, description="Where to move the guest to.")
     deletion_policy: DeletionPolicy = Field(
         description="What becomes of the guest when this object is deleted."
     )
@@ -118,6 +141,24 @@ class GuestStatus(Status):
         default=None, description="Digest of the compose document that was last brought up."
     )
     started_at: Time | None = Field(default=None, description="When the guest was last started.")
+    lifecycle: Lifecycle | None = Field(
+        default=None, description="Where the guest is in its life, and how it came there."
+    )
+    engine_id: str | None = Field(
+        default=None, max_length=63, description="Id in the engine: a VMID, or the container's name."
+    )
+    engine_node: str | None = Field(
+        default=None, max_length=63, description="Node of the engine's cluster that the guest is on now."
+    )
+    restart: str | None = Field(
+        default=None, max_length=253, description="The restart request that was last carried out."
+    )
+    drift: list[str] = Field(
+        default_factory=list,
+        max_length=64,
+        description="What was changed past DsecOS: names of the engine's settings.",
+        json_schema_extra=schema(list_set=True),
+    )
     services: list[ServiceStatus] = Field(
         default_factory=list,
         max_length=128,
@@ -139,10 +180,13 @@ class Guest(KubeObject):
         columns=(
             PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+            PrinterColumn("State", ".status.lifecycle.state"),
             PrinterColumn("Stack", ".spec.stackRef.name"),
             PrinterColumn("Tenant", ".spec.stackRef.namespace"),
             PrinterColumn("Address", ".spec.network.address"),
             PrinterColumn("Started", ".status.startedAt", "date"),
+            PrinterColumn("Id", ".status.engineId", priority=1),
+            PrinterColumn("Cause", ".status.lifecycle.cause", priority=1),
             PrinterColumn("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),
             PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
         ),

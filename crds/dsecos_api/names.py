@@ -21,6 +21,11 @@ LABEL_ZONE_NAMESPACE = "dsecos.io/zone-namespace"
 LABEL_NODE = "dsecos.io/node"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 
+ANNOTATION_RESTART = "dsecos.io/restart"
+"""Of a Stack: any new value restarts its running guest once. An annotation, because it is an order and not
+something that a Git repository would declare.
+"""
+
 REGISTRY_HOST = "registry.dsecos.internal"
 """The name under which a guest finds its node's registry; it resolves to the zone's gateway."""
 

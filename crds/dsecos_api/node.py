@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from dsecos_api.base import ApiModel, KindInfo, KubeObject, PrinterColumn, label_name, rule, schema
 from dsecos_api.shared import CheckedAddress, CheckedCidr, SecretKeyRef, Status
 from dsecos_api.types import DnsLabel, Port, Quantity, Time
+
+StorageName = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$")]
+"""Name of a storage or a resource pool in Proxmox VE (format pve-storage-id)."""
 
 
 class EngineType(StrEnum):
@@ -20,7 +23,7 @@ class EngineType(StrEnum):
 
 
 class ProxmoxEngine(ApiModel):
-    """A Proxmox VE node. Its controller comes later."""
+    """A Proxmox VE node, driven through its API."""
 
     url: str = Field(
         description="Address of the API, for example https://10.0.0.5:8006.",
@@ -28,10 +31,27 @@ class ProxmoxEngine(ApiModel):
         max_length=253,
     )
     node: DnsLabel = Field(description="Name of the node in Proxmox VE.")
-    token_secret_ref: SecretKeyRef = Field(description="API token.")
+    token_secret_ref: SecretKeyRef = Field(
+        description="API token as user@realm!name=value, in a Secret of the node's namespace."
+    )
+    fingerprint: str | None = Field(
+        default=None,
+        description="SHA-256 fingerprint of the API's certificate, as Proxmox VE shows it. Unset: the"
+        " certificate is verified against the system's authorities.",
+        pattern=r"^([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$",
+    )
+    storage: StorageName | None = Field(
+        default=None, description="Storage of the guests' disks. Unset: local-lvm."
+    )
+    template_storage: StorageName | None = Field(
+        default=None, description="Storage of guest templates (content vztmpl). Unset: local."
+    )
+    resource_pool: StorageName | None = Field(
+        default=None, description="Resource pool that guests are made in; the token's rights may end there."
+    )
     vmids: str | None = Field(
         default=None,
-        description="Range of ids that DsecOS may use, for example 20000-29999.",
+        description="Range of ids that DsecOS may use, for example 20000-29999. Unset: 20000-29999.",
         pattern=r"^[1-9][0-9]{2,8}-[1-9][0-9]{2,8}$",
         json_schema_extra=schema(
             rule(
@@ -103,6 +123,34 @@ class HostFirewall(ApiModel):
     )
 
 
+class DrainPolicy(StrEnum):
+    """What becomes of a node's guests in maintenance."""
+
+    MOVE_OR_STOP = "MoveOrStop"
+    MOVE = "Move"
+    STOP = "Stop"
+    STAY = "Stay"
+
+
+class Drain(ApiModel):
+    """How a node is emptied for maintenance."""
+
+    policy: DrainPolicy | None = Field(
+        default=None,
+        description="MoveOrStop: what cannot be moved is stopped. Move: what cannot be moved keeps running."
+        " Stop: everything is stopped. Stay: everything keeps running. Unset: MoveOrStop.",
+    )
+    max_unavailable: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Guests that are moved or stopped at the same time. Unset: 1.",
+    )
+    ignore_disruption_groups: bool | None = Field(
+        default=None, description="True: disruption groups of Stacks are not waited for."
+    )
+
+
 class PortRange(ApiModel):
     """Ports from `port` to `endPort`, both included."""
 
@@ -151,7 +199,12 @@ class NodeSpec(ApiModel):
         json_schema_extra=schema(list_map=("port",)),
     )
     firewall: HostFirewall | None = Field(default=None, description="The node's own firewall.")
-    maintenance: bool | None = Field(default=None, description="True: nothing new is placed here.")
+    maintenance: bool | None = Field(
+        default=None,
+        description="True: nothing new is placed here, and guests are moved or stopped as spec.drain says."
+        " Undone by removing it.",
+    )
+    drain: Drain | None = Field(default=None, description="How the node is emptied for maintenance.")
     paused: bool | None = Field(
         default=None, description="True: controllers look, report and change nothing."
     )
@@ -181,6 +234,21 @@ class NodeInfo(ApiModel):
     )
 
 
+class DrainStatus(ApiModel):
+    """How far a node is emptied."""
+
+    total: int = Field(ge=0, description="Guests that were on the node when it was looked at last.")
+    stopped: int = Field(ge=0, description="Guests that are stopped for the maintenance.")
+    moving: int = Field(ge=0, description="Guests on their way to another node or to a stop.")
+    remaining: int = Field(ge=0, description="Guests that still run here.")
+    waiting: list[str] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Why those that remain do: namespace/name of the Stack and the reason.",
+        json_schema_extra=schema(list_set=True),
+    )
+
+
 class NodeStatus(Status):
     """What was seen."""
 
@@ -193,6 +261,15 @@ class NodeStatus(Status):
     node_info: NodeInfo | None = Field(default=None, description="Facts about the server.")
     guest_images: list[str] = Field(
         default_factory=list, max_length=64, description="Guest templates that the node holds."
+    )
+    capabilities: list[str] = Field(
+        default_factory=list,
+        max_length=64,
+        description="What the node's engine can do, as type/capability, for example container/Snapshot.",
+        json_schema_extra=schema(list_set=True),
+    )
+    drain: DrainStatus | None = Field(
+        default=None, description="How far the node is emptied, while it is in maintenance."
     )
 
 
@@ -213,6 +290,7 @@ class Node(KubeObject):
             PrinterColumn("CPU", ".status.allocatable.cpu"),
             PrinterColumn("Memory", ".status.allocatable.memory"),
             PrinterColumn("Address", ".status.addresses.management"),
+            PrinterColumn("Maintenance", ".spec.maintenance", "boolean", priority=1),
             PrinterColumn("Kernel", ".status.nodeInfo.kernel", priority=1),
             PrinterColumn("Agent", ".status.nodeInfo.agent", priority=1),
             PrinterColumn("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),

@@ -119,3 +119,28 @@ class Volume(ApiModel):
         " if that is unset too.",
         json_schema_extra=schema(effect="none until the Stack is deleted"),
     )
+
+
+class Startup(ApiModel):
+    """When a guest is started after its node was."""
+
+    autostart: bool | None = Field(
+        default=None,
+        description="False: not started with the node while the API server is away. Unset: true.",
+        json_schema_extra=schema(effect="none until the node starts"),
+    )
+    order: int | None = Field(
+        default=None,
+        ge=0,
+        le=9999,
+        description="Guests with lower numbers are started first and, in maintenance, stopped last."
+        " Unset: 100.",
+        json_schema_extra=schema(effect="none until the node starts"),
+    )
+    delay_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=3600,
+        description="Seconds to wait after this guest before the next order is started. Unset: 0.",
+        json_schema_extra=schema(effect="none until the node starts"),
+    )

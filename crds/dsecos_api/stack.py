@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, label_name, rule, schema
-from dsecos_api.shared import CheckedAddress, Expose, Resources, SecretValue, Status, Volume
-from dsecos_api.types import DataKey, DeletionPolicy, DnsLabel, GuestType, ObjectName, RunPolicy
+from dsecos_api.lifecycle import LifecycleState
+from dsecos_api.shared import CheckedAddress, Expose, Resources, SecretValue, Startup, Status, Volume
+from dsecos_api.types import DataKey, DeletionPolicy, DnsLabel, DriftPolicy, GuestType, ObjectName, RunPolicy
 
 MAX_INLINE_COMPOSE = 262_144
 """Largest inline compose document in characters; a ConfigMap's may be as large, not larger."""
@@ -66,12 +67,52 @@ class ComposeSource(ApiModel):
     )
 
 
+class Companions(ApiModel):
+    """Other Stacks of the same namespace, and how near "together" is."""
+
+    model_config = ConfigDict(
+        json_schema_extra=schema(
+            rule("has(self.stacks) || has(self.zones)", "name stacks, zones, or both"),
+        )
+    )
+
+    stacks: list[DnsLabel] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Names of Stacks.",
+        json_schema_extra=schema(list_set=True),
+    )
+    zones: list[DnsLabel] = Field(
+        default_factory=list,
+        max_length=32,
+        description="All Stacks of these NetworkZones.",
+        json_schema_extra=schema(list_set=True),
+    )
+    topology_key: str | None = Field(
+        default=None,
+        max_length=316,
+        description="Label of Nodes; those with the same value count as one place. Unset: each Node is one.",
+    )
+    preferred: bool | None = Field(
+        default=None, description="True: if possible. Unset: the Stack waits until it is possible."
+    )
+
+
 class Placement(ApiModel):
     """Where the Stack may run."""
 
     node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
         default_factory=dict, max_length=16, description="Labels that the Node must have, all of them."
     )
+    node: DnsLabel | None = Field(
+        default=None,
+        description="Name of the Node to run on. Another name moves the Stack there if its engine can.",
+        json_schema_extra=schema(
+            effect="the guest is migrated where the engine can, else Ready says why not"
+        ),
+    )
+    affinity: Companions | None = Field(default=None, description="Stacks to be together with.")
+    anti_affinity: Companions | None = Field(default=None, description="Stacks to be apart from.")
 
 
 class StackSpec(ApiModel):
@@ -145,6 +186,18 @@ class StackSpec(ApiModel):
         description="Running, Suspended or Stopped. Unset: Running.",
         json_schema_extra=schema(effect="the guest is started, suspended or stopped"),
     )
+    startup: Startup | None = Field(default=None, description="When the guest is started after its node was.")
+    disruption_group: DnsLabel | None = Field(
+        default=None,
+        description="Stacks of the same group and namespace: maintenance takes down at most one of them at a"
+        " time, and none while another of them is not Ready.",
+        json_schema_extra=schema(effect="none until a node is in maintenance"),
+    )
+    drift_policy: DriftPolicy | None = Field(
+        default=None,
+        description="Repair or Report: what is done when the guest was changed past DsecOS. Unset: Repair.",
+        json_schema_extra=schema(effect="what was changed past DsecOS is repaired, or reported only"),
+    )
     deletion_policy: DeletionPolicy | None = Field(
         default=None,
         description="What becomes of the guest when the Stack is deleted: Delete destroys it, Retain stops"
@@ -179,6 +232,7 @@ class StackStatus(Status):
         default=None, ge=0, description="Assignment epoch; raised whenever the Stack is placed."
     )
     address: str | None = Field(default=None, description="Address of the guest in its zone.")
+    state: LifecycleState | None = Field(default=None, description="Where the guest is in its life.")
     endpoints: list[str] = Field(
         default_factory=list, max_length=64, description="Where the application answers."
     )

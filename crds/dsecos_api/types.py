@@ -99,3 +99,10 @@ class GuestType(StrEnum):
 
     CONTAINER = "container"
     VM = "vm"
+
+
+class DriftPolicy(StrEnum):
+    """What is done about a guest that was changed past DsecOS."""
+
+    REPAIR = "Repair"
+    REPORT = "Report"
