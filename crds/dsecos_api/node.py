@@ -262,6 +262,11 @@ class NodeStatus(Status):
     guest_images: list[str] = Field(
         default_factory=list, max_length=64, description="Guest templates that the node holds."
     )
+    engine_cluster: str | None = Field(
+        default=None,
+        max_length=253,
+        description="Cluster of the node's engine; guests can be moved between nodes of the same one.",
+    )
     capabilities: list[str] = Field(
         default_factory=list,
         max_length=64,

@@ -8,7 +8,8 @@ from dsecos_agent.compose import services as looking
 from dsecos_agent.compose.classify import blanked, classify
 from dsecos_agent.compose.events import EventWatch
 from dsecos_agent.compose.protocol import PROJECT, ComposeTimeoutError, DockerUnavailableError, Service
-from dsecos_agent.engines.protocol import Engine, ExecTimeoutError, Watch
+from dsecos_agent.engines.errors import ExecTimeoutError
+from dsecos_agent.engines.protocol import Engine, Watch
 
 POLL = 0.05
 LOG_LIMIT = 64 * 1024

@@ -154,12 +154,12 @@ class Actor:
                 await self._engine.set_limits(name, owner, limits)
             case do.WriteConfig(config=config):
                 await self._engine.write_config(config)
-                self._records.update(name, owner, autostart=config.autostart)
+                self._records.update(name, owner, autostart=config.startup.autostart)
             case do.Unfreeze():
-                await self._engine.unfreeze(name, owner)
+                await self._engine.resume(name, owner)
             case do.Freeze():
                 await self._bring_ups.cancel(name)
-                await self._engine.freeze(name, owner)
+                await self._engine.suspend(name, owner)
             case do.Stop():
                 await self._bring_ups.cancel(name)
                 await self._engine.stop(name, owner, grace=self._grace)

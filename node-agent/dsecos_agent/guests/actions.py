@@ -9,7 +9,7 @@ from typing import ClassVar
 from dsecos_api.conditions import Type
 from dsecos_api.types import DeletionPolicy
 
-from dsecos_agent.engines.protocol import GuestConfig, Limits
+from dsecos_agent.engines.model import GuestConfig, Limits
 from dsecos_agent.guests.record import Fate, Removal, VolumeFate
 from dsecos_agent.links.protocol import Bridge
 from dsecos_agent.storage.protocol import VolumeRef

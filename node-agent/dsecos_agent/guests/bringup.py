@@ -26,7 +26,7 @@ from dsecos_agent.compose.protocol import (
     RegistryUnreachableError,
     ServiceUnhealthyError,
 )
-from dsecos_agent.engines.protocol import GuestNotRunningError
+from dsecos_agent.engines.errors import GuestNotRunningError
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.record import Records
 from dsecos_agent.guests.registry import NodeRegistry

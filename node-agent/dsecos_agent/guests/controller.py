@@ -28,7 +28,8 @@ from dsecos_runtime import (
 )
 
 from dsecos_agent.compose.protocol import Compose
-from dsecos_agent.engines.protocol import Engine, GuestState, Watch
+from dsecos_agent.engines.model import GuestState
+from dsecos_agent.engines.protocol import Engine, Watch
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.act import Actor, Target, run_stages
 from dsecos_agent.guests.bringup import BringUps

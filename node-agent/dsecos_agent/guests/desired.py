@@ -11,14 +11,16 @@ from dsecos_api.names import REGISTRY_HOST, VOLUME_MOUNT_ROOT
 from dsecos_api.quantity import to_bytes, to_millicores
 from dsecos_api.types import DeletionPolicy, GuestType, RunPolicy
 
-from dsecos_agent.engines.protocol import (
+from dsecos_agent.engines.errors import UnsafeConfigError
+from dsecos_agent.engines.model import (
     ConfigDigest,
     GuestConfig,
     IdMap,
     Limits,
     Mount,
     NetworkInterface,
-    UnsafeConfigError,
+    RootDirectory,
+    Startup,
 )
 from dsecos_agent.guests.record import Removal, VolumeFate
 from dsecos_agent.guests.services import Expected, expected
@@ -233,7 +235,7 @@ def _config(
     return GuestConfig(
         name=guest.name,
         owner_uid=spec.stack_ref.uid,
-        rootfs=disk / "rootfs",
+        root=RootDirectory(disk / "rootfs"),
         id_map=IdMap(spec.id_map.base, spec.id_map.count),
         hostname=spec.hostname,
         interfaces=() if bridge is None else (_interface(guest, bridge, node),),
@@ -243,7 +245,7 @@ def _config(
             memory_bytes=to_bytes(spec.resources.memory),
             pids=node.pids,
         ),
-        autostart=spec.run_policy == RunPolicy.RUNNING,
+        startup=Startup(autostart=spec.run_policy == RunPolicy.RUNNING),
     )
 
 

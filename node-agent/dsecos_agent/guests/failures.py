@@ -9,7 +9,7 @@ from dsecos_agent.adapter_errors import (
     RetryableError,
     UnsupportedError,
 )
-from dsecos_agent.engines.protocol import GuestFailedError, UnsafeConfigError
+from dsecos_agent.engines.errors import GuestFailedError, UnsafeConfigError
 from dsecos_agent.guests.actions import Action, CloneRoot
 from dsecos_agent.guests.desired import Block
 

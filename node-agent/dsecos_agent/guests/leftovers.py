@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from dsecos_runtime import GUEST, Cluster, Requeue, get_logger
 
-from dsecos_agent.engines.protocol import Engine, ObservedGuest
+from dsecos_agent.engines.model import ObservedGuest
+from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.guests.act import Actor, Target, run_stages
 from dsecos_agent.guests.actions import RemoveFinalizer
 from dsecos_agent.guests.plan import plan_removal

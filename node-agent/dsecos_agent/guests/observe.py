@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from dsecos_agent.compose.protocol import Compose, DockerUnavailableError, Service
-from dsecos_agent.engines.protocol import Engine, ObservedGuest
+from dsecos_agent.engines.model import ObservedGuest
+from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.guests.bringup import BringUps
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.memory import MemoryLimits

@@ -12,7 +12,7 @@ The rules:
 from dsecos_api.conditions import Reason, Type
 from dsecos_api.types import DeletionPolicy, RunPolicy
 
-from dsecos_agent.engines.protocol import GuestState
+from dsecos_agent.engines.model import GuestState
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.actions import Action
 from dsecos_agent.guests.desired import Block, Wanted

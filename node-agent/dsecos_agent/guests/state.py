@@ -7,7 +7,7 @@ from enum import StrEnum
 from dsecos_api.conditions import Reason, Type
 
 from dsecos_agent.compose.protocol import Service
-from dsecos_agent.engines.protocol import GuestState, ObservedGuest
+from dsecos_agent.engines.model import GuestState, ObservedGuest
 from dsecos_agent.guests.record import Record
 from dsecos_agent.links.protocol import ObservedBridge, ObservedPort
 from dsecos_agent.nodefirewall.render import Conflict
@@ -90,4 +90,4 @@ class Observed:
     @property
     def frozen(self) -> bool:
         """Whether they are held."""
-        return self.engine is not None and self.engine.state is GuestState.FROZEN
+        return self.engine is not None and self.engine.state is GuestState.SUSPENDED

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dsecos_runtime import get_logger
 
 from dsecos_agent.adapter_errors import AdapterError
-from dsecos_agent.engines.protocol import Engine, GuestState
+from dsecos_agent.engines.model import GuestState
+from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.guests.record import Records
 from dsecos_agent.links.protocol import Links
 from dsecos_agent.nodefirewall.enforcer import Enforcer

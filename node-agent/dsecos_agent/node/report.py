@@ -9,7 +9,7 @@ from dsecos_api.node import Addresses, NodeInfo, NodeStatus, ResourceCount
 from dsecos_api.quantity import format_bytes, format_millicores, to_bytes, to_millicores
 from dsecos_runtime import Conditions
 
-from dsecos_agent.engines.protocol import Capabilities
+from dsecos_agent.engines.model import Capabilities, Capability, GuestKind
 
 RESERVED_CPU = "250m"
 RESERVED_MEMORY = "512Mi"
@@ -80,8 +80,9 @@ def status(node: Node, facts: Facts) -> NodeStatus:
 def _engine(conditions: Conditions, facts: Facts) -> None:
     engine = facts.engine
     missing = {"cpu", "memory", "pids"} - engine.limits
-    if not engine.unprivileged:
-        conditions.false(Type.ENGINE_READY, Reason.UNPRIVILEGED_IMPOSSIBLE, engine.unprivileged_reason)
+    shared_ids = engine.why_not(GuestKind.CONTAINER, Capability.UNPRIVILEGED)
+    if shared_ids:
+        conditions.false(Type.ENGINE_READY, Reason.UNPRIVILEGED_IMPOSSIBLE, shared_ids)
     elif missing:
         text = f"{engine.engine}; this host does not limit {', '.join(sorted(missing))}"
         conditions.true(Type.ENGINE_READY, Reason.AVAILABLE, text)

@@ -15,7 +15,7 @@ import pytest
 from dsecos_agent.compose.runner import GuestCompose
 from dsecos_agent.engines.lxc import LxcEngine
 from dsecos_agent.engines.lxc.subids import IdRange
-from dsecos_agent.engines.protocol import GuestConfig, IdMap, Limits, Mount
+from dsecos_agent.engines.model import GuestConfig, IdMap, Limits, Mount, RootDirectory
 from dsecos_agent.node.images import read_images
 from dsecos_agent.storage import open_pool
 from dsecos_agent.storage.protocol import Pool, Template
@@ -58,7 +58,7 @@ async def set_up(home: Path, pool: Pool, template: Template) -> RunningGuest:
         GuestConfig(
             name=NAME,
             owner_uid=OWNER,
-            rootfs=disk.rootfs,
+            root=RootDirectory(disk.rootfs),
             id_map=IdMap(IDS.base),
             limits=Limits(memory_bytes=2 << 30, pids=1000),
             mounts=(

@@ -11,17 +11,14 @@ from pathlib import Path
 
 import pytest
 from dsecos_agent.adapter_errors import NotFoundError, NotOursError
-from dsecos_agent.engines.protocol import (
-    Engine,
+from dsecos_agent.engines.errors import (
     ExecTimeoutError,
-    GuestConfig,
     GuestFailedError,
     GuestNotRunningError,
-    GuestState,
-    Limits,
-    Mount,
     UnsafeConfigError,
 )
+from dsecos_agent.engines.model import GuestConfig, GuestState, Limits, Mount, RootDirectory
+from dsecos_agent.engines.protocol import Engine
 
 MAKE = Callable[..., GuestConfig]
 OWNER = "5e0f6b8e-0000-4000-8000-000000000001"
@@ -129,26 +126,26 @@ class EngineContract:
         assert guest is not None
         assert uid_of(guest.init_pid) == config.id_map.base
         await out(engine, "one", "touch", "/root/made")
-        assert (config.rootfs / "root/made").stat().st_uid == 0, "ids on disk are the guest's own"
+        assert (root_of(config) / "root/made").stat().st_uid == 0, "ids on disk are the guest's own"
 
     async def test_a_frozen_guest_keeps_its_processes(self, engine: Engine, make_config: MAKE) -> None:
         config = await started(engine, make_config("one"))
         before = await engine.get("one")
         assert before is not None
         for _ in range(2):
-            await engine.freeze("one", OWNER)
+            await engine.suspend("one", OWNER)
         frozen = await engine.get("one")
         assert frozen is not None
-        assert (frozen.state, frozen.init_pid) == (GuestState.FROZEN, before.init_pid)
+        assert (frozen.state, frozen.init_pid) == (GuestState.SUSPENDED, before.init_pid)
         with pytest.raises(NotOursError):
-            await engine.unfreeze("one", STRANGER)
+            await engine.resume("one", STRANGER)
         for _ in range(2):
-            await engine.unfreeze("one", OWNER)
+            await engine.resume("one", OWNER)
         assert await engine.get("one") == before
-        await engine.freeze("one", OWNER)
+        await engine.suspend("one", OWNER)
         await engine.stop("one", OWNER, grace=5)
         with pytest.raises(GuestNotRunningError):
-            await engine.freeze(config.name, OWNER)
+            await engine.suspend(config.name, OWNER)
 
     async def test_unsafe_only_when_asked_for(self, engine: Engine, make_config: MAKE) -> None:
         config = make_config("one")
@@ -370,3 +367,8 @@ def command_lines() -> list[str]:
         with suppress(OSError):
             found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
     return found
+
+
+def root_of(config: GuestConfig) -> Path:
+    assert isinstance(config.root, RootDirectory)
+    return config.root.path

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from dsecos_agent.engines.lxc import LxcEngine
 from dsecos_agent.engines.lxc.subids import IdRange
-from dsecos_agent.engines.protocol import Engine, GuestConfig, GuestState, IdMap
+from dsecos_agent.engines.model import GuestConfig, GuestState, IdMap, RootDirectory
+from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.processes import check
 
 from .conftest import make_rootfs
@@ -45,7 +46,7 @@ def make_config(home: Path) -> Callable[..., GuestConfig]:
         return GuestConfig(
             name=name,
             owner_uid=OWNER,
-            rootfs=rootfs,
+            root=RootDirectory(rootfs),
             id_map=IdMap(IDS.base + number * 65536),
             halt_signal="SIGUSR2",
         )
@@ -117,7 +118,7 @@ async def test_frozen_by_hand_is_seen_and_can_be_stopped(
     await by_hand(["lxc-freeze", "-P", home / "lxc", "-n", "one"])
     guest = await engine.get("one")
     assert guest is not None
-    assert guest.state is GuestState.FROZEN
+    assert guest.state is GuestState.SUSPENDED
     await engine.stop("one", OWNER, grace=0)
 
 

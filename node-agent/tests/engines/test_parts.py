@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 from dsecos_agent.adapter_errors import UnsupportedError
+from dsecos_agent.engines.errors import UnsafeConfigError
 from dsecos_agent.engines.lxc import LxcEngine, cgroups
 from dsecos_agent.engines.lxc.config import HostFacts, cpu_quota_us, id_map_of, owner_of, render
 from dsecos_agent.engines.lxc.subids import IdRange, Subids
-from dsecos_agent.engines.protocol import (
+from dsecos_agent.engines.model import (
     GuestConfig,
     IdMap,
     Limits,
     Mount,
     NetworkInterface,
-    UnsafeConfigError,
+    RootDirectory,
+    Startup,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ FACTS = HostFacts(
 GUEST = GuestConfig(
     name="one",
     owner_uid="uid-1",
-    rootfs=Path("/pool/guests/one/rootfs"),
+    root=RootDirectory(Path("/pool/guests/one/rootfs")),
     id_map=IdMap(1_000_000),
     mounts=(
         Mount(Path("/pool/guests/one/docker"), "/var/lib/docker"),
@@ -97,7 +99,7 @@ def test_no_value_can_say_more_than_it_is_asked(value: str, where: str) -> None:
         "name": replace(GUEST, name=value),
         "hostname": replace(GUEST, hostname=value),
         "owner_uid": replace(GUEST, owner_uid=value),
-        "rootfs": replace(GUEST, rootfs=Path("/" + value)),
+        "rootfs": replace(GUEST, root=RootDirectory(Path("/" + value))),
         "mount source": replace(GUEST, mounts=(Mount(Path("/" + value), "/x"),)),
         "mount target": replace(GUEST, mounts=(Mount(Path("/x"), "/" + value),)),
         "init": replace(GUEST, init=(value,)),
@@ -112,7 +114,7 @@ def test_no_value_can_say_more_than_it_is_asked(value: str, where: str) -> None:
     ("change", "restarts"),
     [
         ({"limits": Limits(pids=7)}, False),
-        ({"autostart": True}, False),
+        ({"startup": Startup(autostart=True)}, False),
         ({"hostname": "other"}, True),
         ({"mounts": ()}, True),
         ({"environment": {"A": "b"}}, True),

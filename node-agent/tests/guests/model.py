@@ -6,7 +6,7 @@ Real adapters are used in the tests of the controller; here thousands of histori
 from dataclasses import dataclass, field, replace
 
 from dsecos_agent.compose.protocol import Service
-from dsecos_agent.engines.protocol import GuestState, ObservedGuest
+from dsecos_agent.engines.model import GuestState, ObservedGuest
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.record import Record
@@ -133,7 +133,7 @@ class Model:
                     config.name, owner, GuestState.STOPPED, None, None, None, config.id_map
                 )
                 self.engine = replace(old_engine, config_digest=wanted.digest.full, id_map=config.id_map)
-                self.update(owner, autostart=config.autostart)
+                self.update(owner, autostart=config.startup.autostart)
             case do.Stop():
                 self.stop()
             case do.Start():
@@ -141,7 +141,7 @@ class Model:
             case do.Freeze():
                 assert self.engine is not None
                 self.job = None
-                self.engine = replace(self.engine, state=GuestState.FROZEN)
+                self.engine = replace(self.engine, state=GuestState.SUSPENDED)
             case do.Unfreeze():
                 assert self.engine is not None
                 self.engine = replace(self.engine, state=GuestState.RUNNING)

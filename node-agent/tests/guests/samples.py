@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dsecos_agent.engines.protocol import ConfigDigest, GuestConfig
+from dsecos_agent.engines.model import ConfigDigest, GuestConfig
 from dsecos_agent.guests.desired import Node, Wanted, wanted
 from dsecos_api import Guest, ZoneAttachment
 
@@ -89,7 +89,7 @@ def attachment(*, name: str = "backend-1", uid: str = ZONE_UID, **changes: Any) 
 
 def digest(config: GuestConfig) -> ConfigDigest:
     """As an engine would: limits and autostart are in `full` only."""
-    boot = replace(config, limits=type(config.limits)(), autostart=False)
+    boot = replace(config, limits=type(config.limits)(), startup=type(config.startup)())
     return ConfigDigest(full=repr(config), boot=repr(boot))
 
 

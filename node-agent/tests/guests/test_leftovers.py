@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dsecos_agent.engines.protocol import GuestState, ObservedGuest
+from dsecos_agent.engines.model import GuestState, ObservedGuest
 from dsecos_agent.guests.leftovers import Orphan, orphans
 from dsecos_agent.guests.record import Fate, Records, Removal
 from dsecos_agent.links.protocol import ObservedPort

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from dsecos_agent.engines.protocol import GuestState, ObservedGuest
+from dsecos_agent.engines.model import GuestState, ObservedGuest
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests import desired
 from dsecos_agent.guests.desired import Wanted
@@ -178,7 +178,7 @@ def test_a_suspended_guest_goes_on_where_it_was() -> None:
     converge(model, wanted)
     converge(model, wish(runPolicy="Suspended"))
     assert model.engine is not None
-    assert model.engine.state is GuestState.FROZEN
+    assert model.engine.state is GuestState.SUSPENDED
     converge(model, wanted)
     assert model.boots == 1
 

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 
 from dsecos_agent.engines.lxc.engine import LxcEngine
 from dsecos_agent.engines.lxc.subids import IdRange
-from dsecos_agent.engines.protocol import ObservedGuest
+from dsecos_agent.engines.model import ObservedGuest
 from dsecos_agent.settings import AgentSettings
 from dsecos_agent.zones.naming import bridge_name, port_name
 from dsecos_control_plane.testing import ControlPlane

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from dsecos_agent.engines.protocol import GuestState
+from dsecos_agent.engines.model import GuestState
 
 from .harness import Node, eventually
 

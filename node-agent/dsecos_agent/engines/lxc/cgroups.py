@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dsecos_agent.adapter_errors import AdapterError, RetryableError
 from dsecos_agent.engines.lxc.config import CPU_PERIOD_US, cpu_quota_us
-from dsecos_agent.engines.protocol import Limits, Usage
+from dsecos_agent.engines.model import Limits, Metrics
 
 ROOT = Path("/sys/fs/cgroup")
 PAYLOAD = "lxc.payload."
@@ -140,7 +140,7 @@ def _apply_memory_v1(group: GuestCgroup, limit: int) -> None:
         group.write("memory", name, str(limit))
 
 
-def usage(group: GuestCgroup) -> Usage:
+def usage(group: GuestCgroup) -> Metrics:
     """Counters now."""
     if group.unified:
         cpu = _field(group.read("cpu", "cpu.stat"), "usage_usec")
@@ -154,7 +154,7 @@ def usage(group: GuestCgroup) -> Usage:
         # Version 1 counts in the victim's own group only, and the guest's groups come and go.
         kills = None
     pids = group.read("pids", "pids.current")
-    return Usage(
+    return Metrics(
         cpu_seconds=seconds,
         memory_bytes=None if memory is None else int(memory),
         pids=None if pids is None else int(pids),

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsecos_agent.engines.protocol import ConfigDigest, GuestConfig, IdMap, Limits, Mount, UnsafeConfigError
+from dsecos_agent.engines.errors import UnsafeConfigError
+from dsecos_agent.engines.model import ConfigDigest, GuestConfig, IdMap, Limits, Mount, RootDirectory
 
 OWNER_LINE = re.compile(r"^# dsecos\.io/owner-uid = (\S+)$", re.MULTILINE)
 IDMAP_LINE = re.compile(r"^lxc\.idmap = u 0 (\d+) (\d+)$", re.MULTILINE)
@@ -91,10 +92,16 @@ def _check_words(config: GuestConfig) -> None:
         raise UnsafeConfigError(f"guest {config.name!r} cannot be configured: {', '.join(wrong)}")
 
 
+def _root(config: GuestConfig) -> Path:
+    if not isinstance(config.root, RootDirectory):
+        raise UnsafeConfigError(f"guest {config.name}: LXC takes a root directory, not an image")
+    return config.root.path
+
+
 def _identity(config: GuestConfig) -> Iterator[str]:
     yield f"lxc.uts.name = {config.hostname or config.name}"
     yield "lxc.arch = linux64"
-    yield f"lxc.rootfs.path = dir:{_plain('rootfs', str(config.rootfs))}"
+    yield f"lxc.rootfs.path = dir:{_plain('rootfs', str(_root(config)))}"
     if config.id_map is not None:
         yield "lxc.rootfs.options = idmap=container"
         for kind in ("u", "g"):
@@ -212,7 +219,7 @@ def render(config: GuestConfig, facts: HostFacts) -> tuple[str, ConfigDigest]:
         "# Written by the node agent; a change by hand is undone.",
         *fixed,
         *_limits(config.limits, swap_accounting=facts.swap_accounting),
-        f"lxc.start.auto = {int(config.autostart)}",
+        f"lxc.start.auto = {int(config.startup.autostart)}",
         "lxc.hook.version = 1",
         f"lxc.hook.start-host = {_boot_note(boot, facts)}",
     ]

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 from dsecos_agent.adapter_errors import NotOursError
+from dsecos_agent.engines.errors import UnsafeConfigError
 from dsecos_agent.engines.lxc import cgroups, state
 from dsecos_agent.engines.lxc import config as lxc_config
 from dsecos_agent.engines.lxc.subids import IdRange
-from dsecos_agent.engines.protocol import GuestConfig, GuestState, ObservedGuest, UnsafeConfigError
+from dsecos_agent.engines.model import GuestConfig, GuestState, ObservedGuest
 from dsecos_agent.processes.files import write_atomically
 
 LOG_TAIL = 4096
@@ -59,7 +60,7 @@ class GuestDirectory:
                 frozen = cgroups.is_frozen(cgroups.of_process(boot.init_pid))
             except (FileNotFoundError, ProcessLookupError):
                 return GuestState.STOPPING
-            return GuestState.FROZEN if frozen else GuestState.RUNNING
+            return GuestState.SUSPENDED if frozen else GuestState.RUNNING
         if not state.is_monitored(self._lxcpath, name):
             return GuestState.STOPPED
         was_up = (self.of(name) / "booted").exists()

@@ -17,27 +17,29 @@ from importlib import resources
 from pathlib import Path
 
 from dsecos_agent.adapter_errors import NotFoundError, UnsupportedError
+from dsecos_agent.engines.errors import (
+    ExecTimeoutError,
+    GuestFailedError,
+    GuestNotRunningError,
+    UnsafeConfigError,
+)
 from dsecos_agent.engines.lxc import cgroups, host, state
 from dsecos_agent.engines.lxc import config as lxc_config
 from dsecos_agent.engines.lxc.directory import GuestDirectory
 from dsecos_agent.engines.lxc.subids import IdRange, Subids
 from dsecos_agent.engines.lxc.watch import DeathWatches
-from dsecos_agent.engines.protocol import (
+from dsecos_agent.engines.model import (
     DEFAULT_OUTPUT_LIMIT,
     Capabilities,
     ConfigDigest,
     ExecResult,
-    ExecTimeoutError,
     GuestConfig,
-    GuestFailedError,
-    GuestNotRunningError,
     GuestState,
     Limits,
+    Metrics,
     ObservedGuest,
-    UnsafeConfigError,
-    Usage,
-    Watch,
 )
+from dsecos_agent.engines.protocol import Watch
 from dsecos_agent.processes import ProcessResult, ToolTimeoutError, run
 from dsecos_agent.processes.files import write_atomically
 
@@ -115,7 +117,7 @@ class LxcEngine:
             guest = await self._settled(name, owner_uid)
             if guest is None:
                 raise NotFoundError(f"there is no guest {name}")
-            if guest.state in {GuestState.RUNNING, GuestState.FROZEN}:
+            if guest.state in {GuestState.RUNNING, GuestState.SUSPENDED}:
                 return guest
             await asyncio.to_thread(cgroups.remove_empty, name)
             log = await asyncio.to_thread(self._guests.prepare_start, name)
@@ -139,11 +141,11 @@ class LxcEngine:
         async with self._locks[name]:
             await self._stop(name, owner_uid, grace)
 
-    async def freeze(self, name: str, owner_uid: str) -> None:
+    async def suspend(self, name: str, owner_uid: str) -> None:
         """Hold. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
-        await self._hold(name, owner_uid, "lxc-freeze", GuestState.FROZEN)
+        await self._hold(name, owner_uid, "lxc-freeze", GuestState.SUSPENDED)
 
-    async def unfreeze(self, name: str, owner_uid: str) -> None:
+    async def resume(self, name: str, owner_uid: str) -> None:
         """Let go. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
         await self._hold(name, owner_uid, "lxc-unfreeze", GuestState.RUNNING)
 
@@ -194,7 +196,7 @@ class LxcEngine:
         guest = await self._running(name, owner_uid)
         await asyncio.to_thread(lambda: cgroups.apply(self._cgroup(guest), limits))
 
-    async def usage(self, name: str) -> Usage:
+    async def usage(self, name: str) -> Metrics:
         """Counters now. Raises GuestNotRunningError."""
         guest = await self._running(name, None)
         return await asyncio.to_thread(lambda: cgroups.usage(self._cgroup(guest)))
@@ -261,7 +263,7 @@ class LxcEngine:
         guest = await asyncio.to_thread(self._guests.owned, name, owner_uid)
         if guest is None or guest.state is GuestState.STOPPED:
             return
-        if guest.state is GuestState.FROZEN:
+        if guest.state is GuestState.SUSPENDED:
             await self._tool("lxc-unfreeze", name, time_limit=STOP_SLACK)
         how = ["-t", str(max(1, round(grace)))] if grace > 0 else ["-k"]
         try:

@@ -5,11 +5,25 @@ import shutil
 from pathlib import Path
 
 from dsecos_agent.engines.lxc import cgroups
-from dsecos_agent.engines.protocol import Capabilities
+from dsecos_agent.engines.model import Capabilities, Capability, GuestKind
 from dsecos_agent.processes import ToolMissingError, run
 
 OLDEST = (5, 0)
 """liblxc can map ids on mounts (idmap=container) since."""
+
+
+DRIVEN = frozenset(
+    {
+        Capability.UNPRIVILEGED,
+        Capability.SHUTDOWN,
+        Capability.SUSPEND,
+        Capability.LIVE_LIMITS,
+        Capability.EXEC,
+        Capability.METRICS,
+        Capability.HOST_MOUNTS,
+    }
+)
+"""What this driver does for containers; the host may take the first of them away."""
 
 
 async def inspect() -> Capabilities:
@@ -21,10 +35,9 @@ async def inspect() -> Capabilities:
     reason = await asyncio.to_thread(_why_not_unprivileged, version)
     return Capabilities(
         engine=f"lxc {version}".strip(),
-        unprivileged=not reason,
-        unprivileged_reason=reason,
+        kinds={GuestKind.CONTAINER: DRIVEN - ({Capability.UNPRIVILEGED} if reason else set())},
+        missing={Capability.UNPRIVILEGED: reason} if reason else {},
         limits=await asyncio.to_thread(_limits),
-        live_limits=True,
     )
 
 
