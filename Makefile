@@ -9,7 +9,8 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 RUN := .venv/bin
 PACKAGES := crds/dsecos_api runtime/dsecos_runtime operator/dsecos_operator node-agent/dsecos_agent \
-            console/dsecos_cli hack/control-plane/dsecos_control_plane image-build/dsecos_images
+            console/dsecos_cli hack/control-plane/dsecos_control_plane image-build/dsecos_images \
+            tests/proxmox-simulator/dsecos_proxmox_simulator
 
 # Debian's Python alone: services run under users that cannot read one in an administrator's home.
 export UV_PYTHON := /usr/bin/python3
@@ -56,7 +57,7 @@ test: lint ## lint, then all tests on the real things (root)
 bench: .venv/ready ## Measure against the raw tools that do the same
 	$(RUN)/python -m pytest -s tests/bench $(PYTEST)
 
-.venv/ready: uv.lock pyproject.toml $(wildcard */pyproject.toml hack/*/pyproject.toml) | $(UV)
+.venv/ready: uv.lock pyproject.toml $(wildcard */pyproject.toml hack/*/pyproject.toml tests/*/pyproject.toml) | $(UV)
 	@$(UV) sync --frozen --quiet
 	@touch $@
 

@@ -1,0 +1,1 @@
+"""A test double of the Proxmox VE API, served over HTTPS, with faults."""
