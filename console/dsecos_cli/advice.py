@@ -137,8 +137,10 @@ ADVICE: Mapping[Reason, Advice] = {
     # Guest
     Reason.RUNNING: Advice("the guest runs"),
     Reason.STARTING: Advice("the guest or its services are starting", WAIT),
-    Reason.STOPPED: Advice("`spec.runPolicy` is Stopped", "Set it to Running to start the guest."),
-    Reason.SUSPENDED: Advice("`spec.runPolicy` is Suspended", "Set it to Running to go on."),
+    Reason.STOPPED: Advice(
+        "`spec.runPolicy` is Stopped, or the node is in maintenance", "`dsecos start STACK` starts the guest."
+    ),
+    Reason.SUSPENDED: Advice("`spec.runPolicy` is Suspended", "`dsecos resume STACK` lets it go on."),
     Reason.MOUNTED: Advice("the volumes are there and mounted"),
     Reason.RULES_IN_FORCE: Advice("link, address and firewall rules are in force"),
     Reason.DOCKER_RUNNING: Advice("the guest's Docker answers"),
@@ -182,12 +184,56 @@ ADVICE: Mapping[Reason, Advice] = {
         "Look what it is; rename or remove it by hand if nobody needs it.",
     ),
     Reason.ENGINE_FAILED: Advice(
-        "LXC refused or failed; it is tried again",
+        "the engine (LXC or Proxmox VE) refused or failed; it is tried again",
         "The message has its words; `dsecos doctor` looks at the machine.",
     ),
     Reason.UNPRIVILEGED_IMPOSSIBLE: Advice(
         "this machine cannot run the guest unprivileged, and it never runs otherwise",
         "`dsecos doctor` names what is missing.",
+    ),
+    Reason.ILLEGAL_TRANSITION: Advice(
+        "what is ordered cannot be done in the guest's present state",
+        "The message names the states in which it can; docs/lifecycle.md has all of them.",
+    ),
+    Reason.MIGRATING: Advice("the guest is on its way to another node", WAIT),
+    Reason.MIGRATION_FAILED: Advice(
+        "the guest could not be moved; it is where it was",
+        "Correct what the message names, or set `spec.placement.node` back to where it is.",
+    ),
+    Reason.DRIFTED: Advice(
+        "the guest was changed past DsecOS, and `spec.driftPolicy` is Report",
+        "Undo the change by hand, put it into the Stack, or set `spec.driftPolicy` to Repair.",
+    ),
+    Reason.ADOPTED: Advice("a container or VM that was there before was taken over"),
+    Reason.LOCKED: Advice(
+        "the engine holds a lock on the guest, for a backup, a snapshot or a task of somebody; it is tried"
+        " again",
+        "Wait; if no task runs, look with `pct list` or `qm list` on the engine's node who holds it.",
+    ),
+    Reason.ID_RANGE_EXHAUSTED: Advice(
+        "every id of the node's range is taken",
+        "Enlarge `spec.engine.proxmox.vmids` of the Node, or delete guests that are not needed.",
+    ),
+    Reason.BRIDGE_MISSING: Advice(
+        "the bridge or vnet that the guest's zone needs is not on the engine's node",
+        "Create what the message names, and apply the network's pending changes on the engine.",
+    ),
+    Reason.ENGINE_UNREACHABLE: Advice(
+        "the engine does not answer; its guests go on as they are",
+        "Look at the machine and at `spec.engine` of the Node; `dsecos doctor` asks the engine.",
+    ),
+    Reason.ENGINE_DENIED: Advice(
+        "the engine refuses the token, or the token has not the privilege that is needed",
+        "Give it the privilege that the message names; `dsecos doctor` checks all of them.",
+    ),
+    Reason.CERTIFICATE_CHANGED: Advice(
+        "the engine shows another certificate than the pinned one; nothing is sent to it",
+        "Find out why it changed; if it was you, set the new `spec.engine.proxmox.fingerprint` on the Node.",
+    ),
+    Reason.OUTCOME_UNKNOWN: Advice(
+        "the engine's answer was lost, so nobody knows whether it acted; it is read again before anything is"
+        " sent again",
+        "Wait; if it stays, read the task log of the engine's node.",
     ),
     Reason.DENIED_PACKETS: Advice(
         "the firewall dropped packets of or to this guest",
@@ -224,7 +270,19 @@ ADVICE: Mapping[Reason, Advice] = {
     Reason.ACTIVE: Advice("it is active"),
     Reason.MAINTENANCE: Advice(
         "the Node is in maintenance: nothing new is placed there",
-        "Set `spec.maintenance` to false when you are done.",
+        "`dsecos undrain NODE` when you are done.",
+    ),
+    Reason.DRAINING: Advice(
+        "the Node is in maintenance, and guests still run there",
+        "Wait; `dsecos drain NODE` shows what it waits for, `dsecos undrain NODE` ends it.",
+    ),
+    Reason.DRAINED: Advice(
+        "no guest runs on the Node any more; it may be worked on",
+        "`dsecos undrain NODE` when you are done.",
+    ),
+    Reason.ENGINE_NOT_CONFIGURED: Advice(
+        "the Node's engine needs settings that are not there",
+        "Set what the message names in `spec.engine` of the Node, or create the Secret that it names.",
     ),
     Reason.AVAILABLE: Advice("it is there and works"),
 }
