@@ -262,7 +262,7 @@ class EngineContract:
         assert b"fork" in (await engine.exec("one", OWNER, hog, time_limit=20)).stderr
         eater = ["sh", "-c", "dd if=/dev/zero of=/dev/null bs=200M count=1"]
         assert (await engine.exec("one", OWNER, eater, time_limit=20)).exit_code != 0
-        usage = await engine.usage("one")
+        usage = await engine.metrics("one")
         assert usage.memory_bytes is not None
         assert usage.memory_bytes <= 64 << 20
         assert usage.oom_kills is None or usage.oom_kills > 0

@@ -1,5 +1,4 @@
-"""A guest's LXC configuration as text: rendered by a pure function, read back for a few facts.
-it.
+"""A guest's LXC configuration as text: rendered by a pure function, read back for what it says.
 
 Keys are those of lxc.container.conf(5). Limits are written for both cgroup versions; liblxc ignores those of
 the version that the host does not use. Nothing is included from the distribution, so the file says all that
@@ -16,6 +15,9 @@ from dsecos_agent.engines.errors import UnsafeConfigError
 from dsecos_agent.engines.model import ConfigDigest, GuestConfig, IdMap, Limits, Mount, RootDirectory
 
 OWNER_LINE = re.compile(r"^# dsecos\.io/owner-uid = (\S+)$", re.MULTILINE)
+SETTING_LINE = re.compile(r"^(lxc\.\S+) *= *(.*?) *$", re.MULTILINE)
+BOOT_DIGEST = re.compile(r"\b[0-9a-f]{32}\b")
+PORT_LINE = re.compile(r"^lxc\.net\.\d+\.veth\.pair = (\S+)$", re.MULTILINE)
 IDMAP_LINE = re.compile(r"^lxc\.idmap = u 0 (\d+) (\d+)$", re.MULTILINE)
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -220,6 +222,8 @@ def render(config: GuestConfig, facts: HostFacts) -> tuple[str, ConfigDigest]:
         *fixed,
         *_limits(config.limits, swap_accounting=facts.swap_accounting),
         f"lxc.start.auto = {int(config.startup.autostart)}",
+        f"lxc.start.order = {config.startup.order}",
+        f"lxc.start.delay = {config.startup.delay}",
         "lxc.hook.version = 1",
         f"lxc.hook.start-host = {_boot_note(boot, facts)}",
     ]
@@ -242,3 +246,20 @@ def id_map_of(text: str) -> IdMap | None:
     """The id map from a configuration file's text."""
     found = IDMAP_LINE.search(text)
     return IdMap(int(found[1]), int(found[2])) if found else None
+
+
+def settings_of(text: str) -> dict[str, str]:
+    """Keys and values of a configuration file's text; the values of a repeated key are joined by `; `.
+
+    The digest in the note of a boot says nothing of its own and is left out.
+    """
+    settings: dict[str, str] = {}
+    for key, value in SETTING_LINE.findall(text):
+        shown = BOOT_DIGEST.sub("DIGEST", value) if key == "lxc.hook.start-host" else value
+        settings[key] = f"{settings[key]}; {shown}" if key in settings else shown
+    return settings
+
+
+def ports_of(text: str) -> tuple[str, ...]:
+    """The host's ends of the guest's network interfaces, from a configuration file's text."""
+    return tuple(PORT_LINE.findall(text))

@@ -52,6 +52,8 @@ class GuestDirectory:
             config_digest=lxc_config.digest_of(text),
             booted_digest=boot.digest if boot else None,
             id_map=lxc_config.id_map_of(text),
+            engine_id=name,
+            settings=lxc_config.settings_of(text),
         )
 
     def _state(self, name: str, boot: state.Boot | None) -> GuestState:

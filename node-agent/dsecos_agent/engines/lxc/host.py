@@ -11,6 +11,7 @@ from dsecos_agent.processes import ToolMissingError, run
 OLDEST = (5, 0)
 """liblxc can map ids on mounts (idmap=container) since."""
 
+NO_CLUSTER = "LXC knows this node only; the guest has to be made anew on the other one"
 
 DRIVEN = frozenset(
     {
@@ -19,6 +20,7 @@ DRIVEN = frozenset(
         Capability.SUSPEND,
         Capability.LIVE_LIMITS,
         Capability.EXEC,
+        Capability.CONSOLE,
         Capability.METRICS,
         Capability.HOST_MOUNTS,
     }
@@ -36,7 +38,12 @@ async def inspect() -> Capabilities:
     return Capabilities(
         engine=f"lxc {version}".strip(),
         kinds={GuestKind.CONTAINER: DRIVEN - ({Capability.UNPRIVILEGED} if reason else set())},
-        missing={Capability.UNPRIVILEGED: reason} if reason else {},
+        missing={
+            Capability.MIGRATE: NO_CLUSTER,
+            Capability.LIVE_MIGRATE: NO_CLUSTER,
+            Capability.OWN_DISKS: "a guest's disk is its pool's",
+            **({Capability.UNPRIVILEGED: reason} if reason else {}),
+        },
         limits=await asyncio.to_thread(_limits),
     )
 

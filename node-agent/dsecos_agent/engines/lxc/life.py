@@ -1,0 +1,132 @@
+"""A guest's life, driven by liblxc's tools. One operation a guest at a time; any may be killed half way."""
+
+import asyncio
+import math
+import os
+import signal
+from collections import defaultdict
+from pathlib import Path
+
+from dsecos_agent.adapter_errors import NotFoundError
+from dsecos_agent.engines.errors import GuestFailedError, GuestNotRunningError, IllegalTransitionError
+from dsecos_agent.engines.lxc import cgroups, state
+from dsecos_agent.engines.lxc.directory import GuestDirectory
+from dsecos_agent.engines.model import GuestState, ObservedGuest
+from dsecos_agent.processes import ProcessResult, ToolTimeoutError, run
+
+START_LIMIT = 60.0
+STOP_SLACK = 20.0
+"""Seconds beyond the grace that a stop may take: liblxc runs down the network and the cgroups after init's
+end.
+"""
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Life:
+    """Starts, holds and ends the guests below the lxcpath. The caller holds the guest's lock."""
+
+    def __init__(self, lxcpath: Path, guests: GuestDirectory) -> None:
+        """Nothing is touched."""
+        self._lxcpath = lxcpath
+        self._guests = guests
+        self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One a guest."""
+
+    async def start(self, name: str, owner_uid: str) -> ObservedGuest:
+        """Start. Raises NotFoundError, NotOursError, GuestFailedError."""
+        guest = await self.settled(name, owner_uid)
+        if guest is None:
+            raise NotFoundError(f"there is no guest {name}")
+        if guest.state in {GuestState.RUNNING, GuestState.SUSPENDED}:
+            return guest
+        await asyncio.to_thread(cgroups.remove_empty, name)
+        log = await asyncio.to_thread(self._guests.prepare_start, name)
+        try:
+            tool = await self._tool(
+                "lxc-start", name, "-d", "-o", str(log), "-l", "WARN", time_limit=START_LIMIT
+            )
+        except ToolTimeoutError as error:
+            raise GuestFailedError(
+                f"guest {name} did not start: {error}", self._guests.log_tail(name)
+            ) from error
+        started = await self.settled(name, owner_uid)
+        if tool.exit_code != 0 or started is None or started.state is not GuestState.RUNNING:
+            raise GuestFailedError(
+                f"guest {name} did not start", self._guests.log_tail(name) or tool.text_err()
+            )
+        return started
+
+    async def shutdown(self, name: str, owner_uid: str, grace: float) -> bool:
+        """Ask and wait; whether it is stopped. Raises NotOursError, IllegalTransitionError."""
+        guest = await self.settled(name, owner_uid)
+        if guest is None or guest.state is GuestState.STOPPED:
+            return True
+        if guest.state is GuestState.SUSPENDED:
+            raise IllegalTransitionError(f"guest {name} is {guest.state}: resume it first, or stop it")
+        # The tool may be killed when the time is over: the guest was asked, and that is all that it does.
+        try:
+            wait = str(max(1, math.ceil(grace)))
+            await self._tool("lxc-stop", name, "--nokill", "-t", wait, time_limit=max(grace, 0.1))
+        except ToolTimeoutError:
+            pass
+        after = await self.settled(name, owner_uid)
+        return after is None or after.state is GuestState.STOPPED
+
+    async def stop(self, name: str, owner_uid: str, grace: float) -> None:
+        """Ask, then kill. Raises NotOursError, GuestFailedError."""
+        guest = await asyncio.to_thread(self._guests.owned, name, owner_uid)
+        if guest is None or guest.state is GuestState.STOPPED:
+            return
+        if guest.state is GuestState.SUSPENDED:
+            await self._tool("lxc-unfreeze", name, time_limit=STOP_SLACK)
+        how = ["-t", str(max(1, round(grace)))] if grace > 0 else ["-k"]
+        try:
+            await self._tool("lxc-stop", name, *how, time_limit=grace + STOP_SLACK)
+        except ToolTimeoutError:
+            await self._tool("lxc-stop", name, "-k", time_limit=STOP_SLACK)
+        self._kill_orphan(name)
+        after = await self.settled(name, owner_uid)
+        if after is not None and after.state is not GuestState.STOPPED:
+            raise GuestFailedError(f"guest {name} is still {after.state} after it was killed")
+
+    async def suspend(self, name: str, owner_uid: str) -> None:
+        """Hold. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
+        await self._become(name, owner_uid, "lxc-freeze", GuestState.SUSPENDED)
+
+    async def resume(self, name: str, owner_uid: str) -> None:
+        """Let go. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
+        await self._become(name, owner_uid, "lxc-unfreeze", GuestState.RUNNING)
+
+    async def settled(self, name: str, owner_uid: str) -> ObservedGuest | None:
+        """Wait until it neither starts nor stops: somebody else, or we before a restart, may be at it."""
+        deadline = asyncio.get_running_loop().time() + STOP_SLACK
+        while True:
+            guest = await asyncio.to_thread(self._guests.owned, name, owner_uid)
+            if guest is None or guest.state not in {GuestState.STARTING, GuestState.STOPPING}:
+                return guest
+            if asyncio.get_running_loop().time() > deadline:
+                raise GuestFailedError(f"guest {name} stays {guest.state}", self._guests.log_tail(name))
+            await asyncio.sleep(0.02)
+
+    async def _become(self, name: str, owner_uid: str, program: str, wanted: GuestState) -> None:
+        guest = await self.settled(name, owner_uid)
+        if guest is None or guest.state is GuestState.STOPPED:
+            raise GuestNotRunningError(f"guest {name} is {guest.state if guest else 'not there'}")
+        if guest.state is wanted:
+            return
+        await self._tool(program, name, time_limit=STOP_SLACK)
+        after = await self.settled(name, owner_uid)
+        if after is None or after.state is not wanted:
+            raise GuestFailedError(f"guest {name} did not become {wanted}", self._guests.log_tail(name))
+
+    def _kill_orphan(self, name: str) -> None:
+        # An init whose monitor was killed: liblxc calls such a guest stopped and would start a second one.
+        boot = state.read_boot(self._guests.of(name))
+        if boot is not None and not state.is_monitored(self._lxcpath, name):
+            os.kill(boot.init_pid, signal.SIGKILL)
+
+    async def _tool(self, program: str, name: str, *options: str, time_limit: float) -> ProcessResult:
+        return await run(
+            [program, "-P", self._lxcpath, "-n", name, *options], env={"PATH": PATH}, time_limit=time_limit
+        )
