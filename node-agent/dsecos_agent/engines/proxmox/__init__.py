@@ -1,0 +1,1 @@
+"""Guests as containers and VMs of Proxmox VE, driven through its API."""
