@@ -296,6 +296,8 @@ class Node(KubeObject):
             PrinterColumn("Memory", ".status.allocatable.memory"),
             PrinterColumn("Address", ".status.addresses.management"),
             PrinterColumn("Maintenance", ".spec.maintenance", "boolean", priority=1),
+            PrinterColumn("Drained", '.status.conditions[?(@.type=="Drained")].reason', priority=1),
+            PrinterColumn("Remaining", ".status.drain.remaining", "integer", priority=1),
             PrinterColumn("Kernel", ".status.nodeInfo.kernel", priority=1),
             PrinterColumn("Agent", ".status.nodeInfo.agent", priority=1),
             PrinterColumn("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),

@@ -9,7 +9,16 @@ from pydantic import ConfigDict, Field
 from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterColumn, label_name, rule, schema
 from dsecos_api.lifecycle import LifecycleState
 from dsecos_api.shared import CheckedAddress, Expose, Resources, SecretValue, Startup, Status, Volume
-from dsecos_api.types import DataKey, DeletionPolicy, DnsLabel, DriftPolicy, GuestType, ObjectName, RunPolicy
+from dsecos_api.types import (
+    DataKey,
+    DeletionPolicy,
+    DnsLabel,
+    DriftPolicy,
+    GuestType,
+    ObjectName,
+    RunPolicy,
+    Time,
+)
 
 MAX_INLINE_COMPOSE = 262_144
 """Largest inline compose document in characters; a ConfigMap's may be as large, not larger."""
@@ -72,7 +81,10 @@ class Companions(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=schema(
-            rule("has(self.stacks) || has(self.zones)", "name stacks, zones, or both"),
+            rule(
+                "(has(self.stacks) && self.stacks.size() > 0) || (has(self.zones) && self.zones.size() > 0)",
+                "name stacks, zones, or both",
+            ),
         )
     )
 
@@ -90,16 +102,42 @@ class Companions(ApiModel):
     )
     topology_key: str | None = Field(
         default=None,
+        min_length=1,
         max_length=316,
-        description="Label of Nodes; those with the same value count as one place. Unset: each Node is one.",
+        description="Label of Nodes; those with the same value count as one place, and one without the label"
+        " as a place of its own. Unset: each Node is one.",
     )
     preferred: bool | None = Field(
         default=None, description="True: if possible. Unset: the Stack waits until it is possible."
     )
 
 
+_BOTH_DEMANDED = (
+    "!(has(self.affinity) && has(self.antiAffinity))"
+    " || (has(self.affinity.preferred) && self.affinity.preferred)"
+    " || (has(self.antiAffinity.preferred) && self.antiAffinity.preferred)"
+    " || (has(self.affinity.topologyKey) ? self.affinity.topologyKey : '')"
+    " != (has(self.antiAffinity.topologyKey) ? self.antiAffinity.topologyKey : '')"
+)
+"""Holds unless both companions are demanded at the same topology."""
+
+
+def _no_common(names: str) -> str:
+    both = f"has(self.affinity.{names}) && has(self.antiAffinity.{names})"
+    return f"!({both}) || !self.affinity.{names}.exists(x, x in self.antiAffinity.{names})"
+
+
 class Placement(ApiModel):
     """Where the Stack may run."""
+
+    model_config = ConfigDict(
+        json_schema_extra=schema(
+            rule(
+                f"{_BOTH_DEMANDED} || (({_no_common('stacks')}) && ({_no_common('zones')}))",
+                "affinity and antiAffinity demand the same companion",
+            )
+        )
+    )
 
     node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
         default_factory=dict, max_length=16, description="Labels that the Node must have, all of them."
@@ -179,7 +217,9 @@ class StackSpec(ApiModel):
     placement: Placement | None = Field(
         default=None,
         description="Where the Stack may run.",
-        json_schema_extra=schema(effect="none while the Stack has a place: it stays where it is"),
+        json_schema_extra=schema(
+            effect="none while the Stack has a place: it stays where it is, unless `node` names another one"
+        ),
     )
     run_policy: RunPolicy | None = Field(
         default=None,
@@ -223,10 +263,23 @@ class ServiceStatus(ApiModel):
     restarts: int = Field(default=0, ge=0, description="How often Docker restarted it.")
 
 
+class FailedMove(ApiModel):
+    """A move that did not come to pass; it is tried again when the Stack changes, or after ten minutes."""
+
+    node: str = Field(description="Node that the Stack was to move to.")
+    generation: int = Field(ge=0, description="The metadata.generation of the Stack that was tried with.")
+    time: Time = Field(description="When it failed.")
+    message: str = Field(default="", max_length=1024, description="Why, in the engine's words.")
+
+
 class StackStatus(Status):
     """What was seen."""
 
     node: str | None = Field(default=None, description="Node that the Stack is placed on.")
+    moving_to: str | None = Field(
+        default=None, description="Node that the Stack is on its way to; room is reserved there."
+    )
+    failed_move: FailedMove | None = Field(default=None, description="The last move, if it failed.")
     guest: str | None = Field(default=None, description="Name of its Guest in that node's namespace.")
     epoch: int | None = Field(
         default=None, ge=0, description="Assignment epoch; raised whenever the Stack is placed."
@@ -270,6 +323,8 @@ class Stack(KubeObject):
                 "date",
                 description="Since when",
             ),
+            PrinterColumn("State", ".status.state", description="Where its guest is in its life", priority=1),
+            PrinterColumn("Moving", ".status.movingTo", description="Where it is on its way to", priority=1),
             PrinterColumn("Template", ".spec.template.name", description="Catalog entry", priority=1),
             PrinterColumn(
                 "Message",

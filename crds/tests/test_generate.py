@@ -64,13 +64,17 @@ def test_every_description_is_a_sentence(kind: type[KubeObject]) -> None:
     assert [text for text in texts if not re.match(r"[A-Z0-9a-z$].*[.a-z]$", text)] == []
 
 
+HISTORIES = {"Guest.status.lifecycle.transitions"}
+"""Lists whose entries have no key: they are written whole, by one writer."""
+
+
 @EVERY_KIND
 def test_lists_are_bounded_and_say_how_they_merge(kind: type[KubeObject]) -> None:
     for path, field in _schemas(_root(kind), kind.__name__):
         if field.get("type") == "array":
             assert "maxItems" in field, path
             assert field["x-kubernetes-list-type"] in ("map", "set", "atomic"), path
-            if field["items"]["type"] == "object":
+            if field["items"]["type"] == "object" and path not in HISTORIES:
                 assert field["x-kubernetes-list-type"] == "map", path
 
 

@@ -16,7 +16,7 @@ from tests.api.objects import example
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 SHOWN = {
-    "shop": ["True", "Serving", "rack1-a", "10.20.0.5", "http://10.0.0.5:8080", "node-postgres"],
+    "shop": ["True", "Serving", "rack1-a", "10.20.0.5", "http://10.0.0.5:8080", "Running", "rack1-b"],
     "backend": [
         "True",
         "InForce",
@@ -34,6 +34,8 @@ SHOWN = {
         "7500m",
         "31Gi",
         "10.0.0.5",
+        "Draining",
+        "2",
         "6.12.107-dsecos",
         "0.1.0",
     ],

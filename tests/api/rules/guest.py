@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from tests.api.rules import Table, below, between, cel, enum, fixed, max_length, minimum, pattern, required
+from tests.api.rules import (
+    Table,
+    below,
+    between,
+    cel,
+    enum,
+    fixed,
+    max_items,
+    max_length,
+    minimum,
+    pattern,
+    required,
+    unique,
+)
 from tests.api.rules.parts import (
     ADDRESS,
+    CAUSE,
     EXPOSE,
     LABEL,
+    LIFECYCLE_STATE,
     RESOURCES,
     SERVICES,
+    STARTUP,
     STATUS,
     TIME,
     UID,
@@ -16,6 +32,7 @@ from tests.api.rules.parts import (
 )
 
 LARGEST_ID = 4_294_967_294
+TRANSITION = {"to": "Running", "cause": "Boot", "time": "2026-11-20T02:00:41Z"}
 STACK_REF = {"namespace": "acme", "name": "shop", "uid": "6f1f9c0e-8d3f-4f43-9f7a-0a1a2a3a4a5a"}
 
 TABLES = (
@@ -77,11 +94,35 @@ TABLES = (
             "spec.compose.digest": (max_length(128),),
             "spec.compose.secretName": LABEL,
             "spec.runPolicy": (enum("Running", "Suspended", "Stopped"),),
+            "spec.restart": (max_length(253),),
+            **below("spec.startup", STARTUP),
+            "spec.driftPolicy": (enum("Repair", "Report"),),
+            "spec.migrate": required("node", "engineNode"),
+            "spec.migrate.node": LABEL,
+            "spec.migrate.engineNode": LABEL,
             "spec.deletionPolicy": (enum("Delete", "Retain", "Orphan"),),
             **STATUS,
             **SERVICES,
             "status.epoch": (minimum(0),),
             "status.startedAt": TIME,
+            "status.lifecycle": required("state", "since", "cause"),
+            "status.lifecycle.state": (LIFECYCLE_STATE,),
+            "status.lifecycle.since": TIME,
+            "status.lifecycle.cause": (CAUSE,),
+            "status.lifecycle.transitions": (max_items([TRANSITION] * 11, 10),),
+            "status.lifecycle.transitions[]": required("to", "cause", "time"),
+            "status.lifecycle.transitions[].from": (LIFECYCLE_STATE,),
+            "status.lifecycle.transitions[].to": (LIFECYCLE_STATE,),
+            "status.lifecycle.transitions[].cause": (CAUSE,),
+            "status.lifecycle.transitions[].message": (max_length(1024),),
+            "status.lifecycle.transitions[].time": TIME,
+            "status.engineId": (max_length(63),),
+            "status.engineNode": (max_length(63),),
+            "status.restart": (max_length(253),),
+            "status.drift": (
+                max_items([f"s{number}" for number in range(65)], 64),
+                unique(["memory", "cores"], ["memory", "memory"]),
+            ),
         },
     ),
 )

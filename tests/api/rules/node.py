@@ -8,11 +8,13 @@ from tests.api.rules import (
     Rules,
     Table,
     below,
+    between,
     cel,
     enum,
     fixed,
     max_items,
     max_length,
+    minimum,
     pattern,
     required,
     unique,
@@ -32,6 +34,10 @@ from tests.api.rules.parts import (
 POOLS = [{"name": f"p{number}", "type": "dir", "path": "/srv"} for number in range(17)]
 PROXMOX = {"url": "https://pve", "node": "pve1", "tokenSecretRef": {"name": "t", "key": "k"}}
 
+STORAGE = (
+    pattern(["local-zfs", "ab", "Ceph_1.x"], ["", "a", "1ab", "-ab", "ab-", "a b", "a/b", "ä1"]),
+    max_length(100),
+)
 ADDRESSES: Rules = {".management": ADDRESS, ".tunnel": ADDRESS}
 RESOURCE_COUNT: Rules = {
     "": required("cpu", "memory", "guests"),
@@ -98,7 +104,23 @@ TABLES = (
             ),
             "spec.hostPorts[].port": PORT,
             "spec.hostPorts[].endPort": PORT,
+            "spec.drain.policy": (enum("MoveOrStop", "Move", "Stop", "Stay"),),
+            "spec.drain.maxUnavailable": between(1, 1000),
             **STATUS,
+            "status.engineCluster": (max_length(253),),
+            "status.capabilities": (
+                max_items([f"vm/{number}" for number in range(65)], 64),
+                unique(["vm/Exec", "container/Exec"], ["vm/Exec", "vm/Exec"]),
+            ),
+            "status.drain": required("total", "stopped", "moving", "remaining"),
+            "status.drain.total": (minimum(0),),
+            "status.drain.stopped": (minimum(0),),
+            "status.drain.moving": (minimum(0),),
+            "status.drain.remaining": (minimum(0),),
+            "status.drain.waiting": (
+                max_items([f"acme/s{number}: paused" for number in range(17)], 16),
+                unique(["a", "b"], ["a", "a"]),
+            ),
             **below("status.addresses", ADDRESSES),
             **below("status.capacity", RESOURCE_COUNT),
             **below("status.allocatable", RESOURCE_COUNT),
@@ -125,6 +147,16 @@ TABLES = (
             ),
             "spec.engine.proxmox.node": LABEL,
             **below("spec.engine.proxmox.tokenSecretRef", SECRET_KEY_REF),
+            "spec.engine.proxmox.fingerprint": (
+                pattern(
+                    [":".join(["0a"] * 32), ":".join(["F9"] * 32)],
+                    ["", "0a", ":".join(["0a"] * 31), ":".join(["0g"] * 32), "0a" * 32],
+                ),
+            ),
+            **{
+                f"spec.engine.proxmox.{name}": STORAGE
+                for name in ("storage", "templateStorage", "resourcePool")
+            },
             "spec.engine.proxmox.vmids": (
                 pattern(
                     ["100-200", ABSENT], ["", "200", "100-", "99-100", "012-100", "1000000000-1000000001"]

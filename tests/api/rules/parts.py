@@ -223,3 +223,25 @@ SERVICES: Rules = {
     "status.services[]": required("name"),
     "status.services[].restarts": (minimum(0),),
 }
+
+STARTUP: Rules = {
+    ".order": between(0, 9999),
+    ".delaySeconds": between(0, 3600),
+}
+LIFECYCLE_STATE = enum(
+    "Creating", "Starting", "Running", "Suspended", "Stopping", "Stopped", "Migrating", "Destroying"
+)
+CAUSE = enum(
+    "Created",
+    "RunPolicy",
+    "RestartRequested",
+    "ConfigurationChanged",
+    "Boot",
+    "Died",
+    "Outside",
+    "Maintenance",
+    "Migration",
+    "Failed",
+    "Adopted",
+    "Deleted",
+)

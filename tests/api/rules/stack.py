@@ -2,23 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.api.objects import ABSENT
-from tests.api.rules import Pair, Table, below, cel, enum, fixed, max_items, max_length, min_length, required
+from tests.api.rules import (
+    Pair,
+    Rules,
+    Table,
+    below,
+    cel,
+    enum,
+    fixed,
+    max_items,
+    max_length,
+    min_length,
+    minimum,
+    required,
+    unique,
+)
 from tests.api.rules.parts import (
     ADDRESS,
     EXPOSE,
     KEY,
     LABEL,
+    LIFECYCLE_STATE,
     NAME,
     RESOURCES,
     SECRET_VALUES,
     SERVICES,
+    STARTUP,
     STATUS,
+    TIME,
     VOLUMES,
 )
 
 TEMPLATE = {"name": "node-postgres"}
 COMPOSE = {"inline": "services: {}"}
+DB, RACK = {"stacks": ["db"]}, {"topologyKey": "rack"}
+
+
+def _names(count: int) -> list[Any]:
+    return [f"n{number}" for number in range(count)]
+
+
+COMPANIONS: Rules = {
+    "": (
+        cel(
+            "name stacks, zones, or both",
+            [DB, {"zones": ["back"]}, {**DB, "zones": ["back"]}, {**DB, "zones": []}],
+            [{}, {"stacks": []}, {"zones": []}, {"preferred": True}, {"stacks": [], "zones": []}],
+        ),
+    ),
+    ".stacks": (max_items(_names(33), 32), unique(["a", "b"], ["a", "a"])),
+    ".stacks[]": LABEL,
+    ".zones": (max_items(_names(33), 32), unique(["a", "b"], ["a", "a"])),
+    ".zones[]": LABEL,
+    ".topologyKey": (min_length("a", ""), max_length(316)),
+}
 
 TABLES = (
     Table(
@@ -75,10 +115,42 @@ TABLES = (
                 ),
             ),
             "spec.placement.nodeSelector.*": (max_length(63),),
+            "spec.placement": (
+                cel(
+                    "affinity and antiAffinity demand the same companion",
+                    [
+                        {"affinity": DB},
+                        {"antiAffinity": DB},
+                        {"affinity": DB, "antiAffinity": {"stacks": ["web"], "zones": ["db"]}},
+                        {"affinity": {**DB, "preferred": True}, "antiAffinity": DB},
+                        {"affinity": DB, "antiAffinity": {**DB, "preferred": True}},
+                        {"affinity": {**DB, **RACK}, "antiAffinity": DB},
+                        {"node": "rack1-a", "nodeSelector": {"a": "b"}},
+                    ],
+                    [
+                        {"affinity": DB, "antiAffinity": DB},
+                        {"affinity": {"stacks": ["web", "db"]}, "antiAffinity": DB},
+                        {"affinity": {"zones": ["back"]}, "antiAffinity": {**DB, "zones": ["back"]}},
+                        {"affinity": {**DB, "preferred": False}, "antiAffinity": DB},
+                        {"affinity": {**DB, **RACK}, "antiAffinity": {**DB, **RACK}},
+                    ],
+                ),
+            ),
+            "spec.placement.node": LABEL,
+            **below("spec.placement.affinity", COMPANIONS),
+            **below("spec.placement.antiAffinity", COMPANIONS),
+            **below("spec.startup", STARTUP),
+            "spec.disruptionGroup": LABEL,
+            "spec.driftPolicy": (enum("Repair", "Report"),),
             "spec.runPolicy": (enum("Running", "Suspended", "Stopped"),),
             "spec.deletionPolicy": (enum("Delete", "Retain", "Orphan"),),
             **STATUS,
             **SERVICES,
+            "status.state": (LIFECYCLE_STATE,),
+            "status.failedMove": required("node", "generation", "time"),
+            "status.failedMove.generation": (minimum(0),),
+            "status.failedMove.time": TIME,
+            "status.failedMove.message": (max_length(1024),),
             "status.epoch": (Pair("minimum", (0,), (-1,), "greater than or equal to"),),
             "status.endpoints": (max_items([f"http://10.0.0.5:{port}" for port in range(65)], 64),),
         },
