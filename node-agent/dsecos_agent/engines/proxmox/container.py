@@ -84,15 +84,16 @@ def config_changes(config: GuestConfig, current: Raw, *, host_managed: bool = Fa
 
 def _changes(config: GuestConfig, current: Raw, storage: str, *, host_managed: bool) -> Changes:
     _check(config)
-    wanted, found = settings(config, host_managed=host_managed), found_settings(current)
+    wanted = settings(config, host_managed=host_managed)
+    found = found_settings(current) if current else {}
     marks = options.marks_of(current)
     to_set = {key: wanted[key] for key in ("hostname", "cores", "cpulimit", "memory", "swap", "onboot")}
     to_set = {key: value for key, value in to_set.items() if value != found.get(key)}
-    if wanted["startup"] != found["startup"]:
+    if wanted["startup"] != found.get("startup"):
         to_set["startup"] = options.startup(config.startup, current.get("startup", ""))
-    if wanted["nesting"] != found["nesting"]:
+    if wanted["nesting"] != found.get("nesting", "0"):
         to_set["features"] = _features(current, nesting=config.nesting)
-    unwanted = ["cores"] if not to_set.get("cores", "1") else []
+    unwanted = [key for key, value in to_set.items() if not value]
     to_set = {key: value for key, value in to_set.items() if value}
 
     nets = options.assign(

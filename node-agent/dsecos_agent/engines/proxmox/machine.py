@@ -92,7 +92,8 @@ def config_changes(config: GuestConfig, current: Raw) -> Changes:
         raise UnsupportedError(f"the template of guest {config.name} has no disk at {ROOT}")
     simple = ("name", "cores", "cpulimit", "balloon", "onboot", "serial0")
     to_set = {key: wanted[key] for key in simple if wanted[key] != found[key]}
-    unwanted = ["cores"] if "cores" in to_set and not to_set.pop("cores") else []
+    unwanted = [key for key, value in to_set.items() if not value]
+    to_set = {key: value for key, value in to_set.items() if value}
     if wanted["memory"] != found["memory"]:
         to_set["memory"] = wanted["memory"]
     if wanted["startup"] != found["startup"]:

@@ -20,6 +20,8 @@ GIB = 2**30
 TAG = "dsecos"
 UID_TAG = "dsecos-uid-"
 GUEST_TAG = "dsecos-guest-"
+TEMPLATE_TAG = "dsecos-template"
+"""On a VM or container that guests are cloned from; a clone is born with it."""
 MARK = "dsecos.io/"
 
 KEY = re.compile(r"[a-z][a-z0-9_-]*")
@@ -147,7 +149,8 @@ def render_tags(current: str, ownership: Ownership) -> str:
 
 
 def _foreign_tags(text: str) -> Iterable[str]:
-    return (tag for tag in parse_tags(text) if tag != TAG and not tag.startswith((UID_TAG, GUEST_TAG)))
+    ours = {TAG, TEMPLATE_TAG}
+    return (tag for tag in parse_tags(text) if tag not in ours and not tag.startswith((UID_TAG, GUEST_TAG)))
 
 
 def without_marks(tags: str, description: str) -> tuple[str, str]:
