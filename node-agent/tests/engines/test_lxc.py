@@ -15,7 +15,9 @@ from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.processes import check
 
 from .conftest import make_rootfs
-from .contract import OWNER, EngineContract, exists, uid_of, until
+from .contract import EngineContract
+from .contract_hooks import OWNER, until
+from .contract_host import HostContract, exists, uid_of
 
 IDS = IdRange(3_000_000_000, 65536 * 16)
 
@@ -38,18 +40,19 @@ async def engine(same_engine: Callable[[], Engine]) -> AsyncIterator[Engine]:
 
 @pytest.fixture
 def make_config(home: Path) -> Callable[..., GuestConfig]:
-    def make(name: str) -> GuestConfig:
+    def make(name: str, **changes: object) -> GuestConfig:
         rootfs = home / "rootfs" / name
         if not rootfs.exists():
             make_rootfs(rootfs)
         number = {"one": 0, "two": 1}[name]
-        return GuestConfig(
+        config = GuestConfig(
             name=name,
             owner_uid=OWNER,
             root=RootDirectory(rootfs),
             id_map=IdMap(IDS.base + number * 65536),
             halt_signal="SIGUSR2",
         )
+        return replace(config, **changes)  # type: ignore[arg-type] # a test's own words
 
     return make
 
@@ -67,8 +70,29 @@ async def by_hand(argv: list[str | Path]) -> None:
     await check(argv, time_limit=30)
 
 
-class TestLxc(EngineContract):
-    """The contract, on LXC."""
+class OnLxc:
+    """What the contract does around an LXC engine."""
+
+    @pytest.fixture(autouse=True)
+    def at(self, home: Path) -> None:
+        self.home = home
+
+    async def halt(self, engine: Engine, name: str) -> None:
+        guest = await engine.get(name)
+        assert guest is not None
+        assert guest.init_pid is not None
+        os.kill(guest.init_pid, signal.SIGKILL)
+
+    async def change(self, engine: Engine, name: str) -> None:
+        config = self.home / "lxc" / name / "config"
+        config.write_text(config.read_text().replace("lxc.pty.max = 1024", "lxc.pty.max = 7"))
+
+    def stubborn(self, config: GuestConfig) -> GuestConfig:
+        return replace(config, init=("/bin/sleep", "100000"))
+
+
+class TestLxc(OnLxc, EngineContract, HostContract):
+    """The contract, on LXC whose guests are in no pool."""
 
 
 async def test_a_guest_whose_monitor_was_killed_runs_on_and_is_not_doubled(

@@ -11,34 +11,86 @@ import fcntl
 import os
 import signal
 import struct
+import subprocess
 import termios
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from dsecos_agent.engines.errors import GuestNotRunningError
+from dsecos_agent.engines.errors import GuestFailedError, GuestNotRunningError
 from dsecos_agent.processes import ToolMissingError
+from dsecos_agent.processes.run import ended
 
 CHUNK = 16 * 1024
 LARGEST = 1000
 """Columns or rows."""
 
+ENTER_LIMIT = 20.0
+"""Seconds until the tool has entered the guest."""
+
+HANG_UP_GRACE = 2.0
+"""Seconds that what runs in the foreground has for its end."""
+
+OUTPUT, LOCAL = 1, 3
+"""Places of the output and the local modes in what tcgetattr tells."""
+
+
+async def open_console(
+    argv: Sequence[str], env: Mapping[str, str], *, columns: int, rows: int
+) -> "PtyConsole":
+    """Run lxc-attach as `argv` on a terminal. Raises ToolMissingError, GuestFailedError.
+
+    Returns once the tool passes on what is typed: it throws away what came before.
+    """
+    master, slave = os.openpty()
+    try:
+        os.set_blocking(master, False)
+        _resize(master, columns, rows)
+        console = PtyConsole(master, _spawn(argv, env, slave))
+    except BaseException:
+        os.close(master)
+        raise
+    finally:
+        os.close(slave)
+    try:
+        async with asyncio.timeout(ENTER_LIMIT):
+            await console.entered()
+    except TimeoutError as error:
+        await console.close()
+        raise GuestFailedError("the guest could not be entered in time") from error
+    except BaseException:
+        await console.close()
+        raise
+    return console
+
+
+def _spawn(argv: Sequence[str], env: Mapping[str, str], terminal: int) -> subprocess.Popen[bytes]:
+    # In a session of its own with this terminal, so that a hang-up and a change of size reach it.
+    try:
+        return subprocess.Popen(
+            ["setsid", "--ctty", "--", *argv], stdin=terminal, stdout=terminal, stderr=terminal, env=dict(env)
+        )
+    except FileNotFoundError as error:
+        raise ToolMissingError(f"setsid cannot be run: {error.strerror}") from error
+
 
 class PtyConsole:
-    """The master's side of a terminal on which `argv` runs, in a session of its own."""
+    """The master's side of a terminal, with a program on it in a session of its own."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], *, columns: int, rows: int) -> None:
-        """Start it. Raises ToolMissingError."""
-        self._master, slave = os.openpty()
-        try:
-            self._resize(self._master, columns, rows)
-            os.set_blocking(self._master, False)
-            self._pid = _spawn(argv, env, os.ttyname(slave))
-        except BaseException:
-            os.close(self._master)
-            raise
-        finally:
-            os.close(slave)
-        self._ended = False
+    def __init__(self, master: int, process: subprocess.Popen[bytes]) -> None:
+        """Made by `open_console`."""
+        self._master = master
+        self._process = process
         self._closed = asyncio.Event()
+
+    async def entered(self) -> None:
+        """Wait until the tool has taken the terminal over, which it makes raw (or has failed)."""
+        while (attributes := termios.tcgetattr(self._master))[LOCAL] & termios.ECHO:
+            if self._has_ended():
+                return
+            await asyncio.sleep(0.005)
+        # The guest's own terminal has made CR LF of line ends already.
+        attributes[OUTPUT] &= ~termios.ONLCR
+        termios.tcsetattr(self._master, termios.TCSANOW, attributes)
 
     async def read(self) -> bytes:
         """The next piece of output; empty at the end."""
@@ -69,7 +121,7 @@ class PtyConsole:
     def resize(self, columns: int, rows: int) -> None:
         """Tell the guest the size; what is on the terminal gets SIGWINCH."""
         if not self._closed.is_set():
-            self._resize(self._master, columns, rows)
+            _resize(self._master, columns, rows)
 
     async def close(self) -> None:
         """Hang up and reap. Twice is fine."""
@@ -79,12 +131,15 @@ class PtyConsole:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._master)
         loop.remove_writer(self._master)
+        inside = _in_the_guest(self._process.pid)
         os.close(self._master)
-        if not self._has_ended():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._pid, signal.SIGKILL)
-            await asyncio.to_thread(os.waitpid, self._pid, 0)
-            self._ended = True
+        # Its own group, and itself should it not have got so far.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
+        for group, leader in inside.items():
+            await _end(group, leader)
 
     async def _until(
         self, add: Callable[[int, Callable[[], None]], None], remove: Callable[[int], object]
@@ -102,25 +157,36 @@ class PtyConsole:
                 remove(self._master)
 
     def _has_ended(self) -> bool:
-        if not self._ended:
-            self._ended = os.waitpid(self._pid, os.WNOHANG)[0] != 0
-        return self._ended
-
-    @staticmethod
-    def _resize(terminal: int, columns: int, rows: int) -> None:
-        size = struct.pack("HHHH", min(max(rows, 1), LARGEST), min(max(columns, 1), LARGEST), 0, 0)
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
+        return self._process.poll() is not None
 
 
-def _spawn(argv: Sequence[str], env: Mapping[str, str], terminal: str) -> int:
-    # The leader of a new session that opens a terminal gets it as its controlling one (tty_ioctl(4)), so that
-    # a hang-up and a change of size reach it.
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0),
-        (os.POSIX_SPAWN_DUP2, 0, 1),
-        (os.POSIX_SPAWN_DUP2, 0, 2),
-    ]
+def _resize(terminal: int, columns: int, rows: int) -> None:
+    size = struct.pack("HHHH", min(max(rows, 1), LARGEST), min(max(columns, 1), LARGEST), 0, 0)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
+
+
+def _in_the_guest(tool: int) -> dict[int, int]:
+    """The shell that the tool has started and what is in the foreground of its terminal: process groups, by
+    this host's numbers, with a descriptor of each one's leader.
+    """
+    found: dict[int, int] = {}
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{tool}/task/{tool}/children").read_text().split():
+            # proc_pid_stat(5): state, ppid, pgrp, session, tty_nr, tpgid
+            stat = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            for group in {int(stat[5]), int(stat[2])} - {0, -1, tool}:
+                with contextlib.suppress(ProcessLookupError):
+                    found[group] = os.pidfd_open(group)
+    return found
+
+
+async def _end(group: int, leader: int) -> None:
+    """Give what was hung up a moment to end, then kill it."""
     try:
-        return os.posix_spawnp(argv[0], list(argv), env, file_actions=actions, setsid=True)
-    except FileNotFoundError as error:
-        raise ToolMissingError(f"{argv[0]} cannot be run: {error.strerror}") from error
+        await asyncio.wait_for(ended(leader), HANG_UP_GRACE)
+    except TimeoutError:
+        # As long as its leader lives the number is this group's.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    finally:
+        os.close(leader)

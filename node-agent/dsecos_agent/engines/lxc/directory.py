@@ -68,6 +68,13 @@ class GuestDirectory:
         was_up = (self.of(name) / "booted").exists()
         return GuestState.STOPPING if was_up else GuestState.STARTING
 
+    def ports(self, name: str) -> tuple[str, ...]:
+        """The host's ends of a guest's network interfaces, as configured."""
+        try:
+            return lxc_config.ports_of((self.of(name) / "config").read_text(errors="replace"))
+        except FileNotFoundError:
+            return ()
+
     def owned(self, name: str, owner_uid: str) -> ObservedGuest | None:
         """One guest, which has to be this owner's. Raises NotOursError."""
         guest = self.observe(name)

@@ -10,6 +10,7 @@ half gone is still ours.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from dsecos_agent.engines.errors import (
     ExecTimeoutError,
     GuestNotRunningError,
 )
-from dsecos_agent.engines.lxc import attach, cgroups, host, state
+from dsecos_agent.engines.lxc import attach, cgroups, counters, host, state
 from dsecos_agent.engines.lxc import config as lxc_config
-from dsecos_agent.engines.lxc.console import PtyConsole
+from dsecos_agent.engines.lxc.console import open_console
 from dsecos_agent.engines.lxc.directory import GuestDirectory
 from dsecos_agent.engines.lxc.life import Life
 from dsecos_agent.engines.lxc.subids import IdRange, Subids
@@ -175,7 +176,7 @@ class LxcEngine:
         """Open a terminal. Raises GuestNotRunningError, NotOursError."""
         await self._running(name, owner_uid)
         command, environment = attach.command(self._lxcpath, name, attach.LOGIN_SHELL, {"TERM": attach.TERM})
-        return PtyConsole(command, environment, columns=columns, rows=rows)
+        return await open_console(command, environment, columns=columns, rows=rows)
 
     async def set_limits(self, name: str, owner_uid: str, limits: Limits) -> None:
         """Change limits now. Raises GuestNotRunningError, NotOursError, RetryableError."""
@@ -185,7 +186,7 @@ class LxcEngine:
     async def metrics(self, name: str) -> Metrics:
         """Counters now. Raises GuestNotRunningError."""
         guest = await self._running(name, None)
-        return await asyncio.to_thread(lambda: cgroups.usage(self._cgroup(guest)))
+        return await asyncio.to_thread(self._count, guest)
 
     async def resize_disk(self, name: str, owner_uid: str, size: int) -> None:  # noqa: ARG002
         """Raises NotFoundError, NotOursError, UnsupportedError."""
@@ -234,6 +235,16 @@ class LxcEngine:
         if guest is None or guest.state is not GuestState.RUNNING:
             raise GuestNotRunningError(f"guest {name} is {guest.state if guest else 'not there'}")
         return guest
+
+    def _count(self, guest: ObservedGuest) -> Metrics:
+        boot = state.read_boot(self._guests.of(guest.name))
+        received, sent = counters.network(self._guests.ports(guest.name))
+        return replace(
+            cgroups.usage(self._cgroup(guest)),
+            network_in_bytes=received,
+            network_out_bytes=sent,
+            uptime_seconds=counters.uptime(boot) if boot else None,
+        )
 
     @staticmethod
     def _cgroup(guest: ObservedGuest) -> cgroups.GuestCgroup:
