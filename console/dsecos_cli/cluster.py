@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsecos_api import API_VERSION, KINDS
 
-from dsecos_cli.errors import CliError, NotFoundError, RefusedError, UnreachableError
+from dsecos_cli.errors import CliError, DeniedError, NotFoundError, RefusedError, UnreachableError
 from dsecos_cli.resources import Object, Resource, resource_of
 from dsecos_cli.settings import Settings
 
@@ -215,9 +215,7 @@ def error_of(status: int, answer: Mapping[str, Any]) -> CliError:
             "Install the CRDs: `make up`, or kubectl apply -f crds/yaml.",
         )
     if status in (401, 403):
-        return UnreachableError(
-            message, "Use a kubeconfig whose user may do this (--kubeconfig or KUBECONFIG)."
-        )
+        return DeniedError(message, "Use a kubeconfig whose user may do this (--kubeconfig or KUBECONFIG).")
     if status == 409:
         return ConflictError(
             message, "Another writer was there before: look with `dsecos status`, then try again.", causes

@@ -50,6 +50,10 @@ class UnreachableError(CliError):
         super().__init__(message, hint, ExitCode.UNREACHABLE)
 
 
+class DeniedError(UnreachableError):
+    """The API server does not let this user do that."""
+
+
 class NotFoundError(CliError):
     """What was named does not exist."""
 

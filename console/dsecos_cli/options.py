@@ -132,6 +132,17 @@ def parse_quantity(text: str, option: str) -> str:
     return text
 
 
+def parse_environment(pairs: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` as variables of an environment. Raises UsageError."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, value = _split(pair, "--env", "NAME=VALUE")
+        if not _NAME.match(name):
+            raise UsageError(f"--env {name!r} is not a name of a variable", "For example: --env LANG=C.UTF-8")
+        found[name] = value
+    return found
+
+
 def parse_duration(text: str, option: str) -> float:
     """Seconds of `90`, `90s`, `5m` or `1h30m`. Raises UsageError."""
     match = _DURATION.match(text)

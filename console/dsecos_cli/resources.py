@@ -47,6 +47,7 @@ _BY_KIND: Mapping[tuple[str, str], Resource] = {(r.api_version, r.kind): r for r
 STACK = _BY_KIND[API_VERSION, "Stack"]
 ZONE = _BY_KIND[API_VERSION, "NetworkZone"]
 NODE = _BY_KIND[API_VERSION, "Node"]
+GUEST = _BY_KIND[API_VERSION, "Guest"]
 LICENSE = _BY_KIND[API_VERSION, "License"]
 NAMESPACE = _BY_KIND["v1", "Namespace"]
 SECRET = _BY_KIND["v1", "Secret"]

@@ -60,3 +60,8 @@ class Settings(BaseSettings):
     def lxc_path(self) -> Path:
         """The lxcpath; the tools want the same absolute path in every call (lxc(7), -P)."""
         return self.home / "lxc"
+
+    @property
+    def agent_socket(self) -> Path:
+        """Where the node's agent is asked on the machine itself; root alone may."""
+        return self.home / "run" / "agent.sock"

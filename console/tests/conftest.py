@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
+from dsecos_api.names import node_namespace
 from dsecos_cli.main import app
 from dsecos_control_plane.testing import ControlPlane
 from typer.testing import CliRunner, Result
 
-from console.tests.objects import CHECKOUT, Object
+from console.tests.objects import CHECKOUT, Object, api_object
 
 Run = Callable[..., Result]
 
@@ -84,3 +85,88 @@ def namespace(control_plane: ControlPlane, environment: Path, monkeypatch: pytes
     control_plane.kubectl("create", "namespace", name)
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
     return Namespace(name, control_plane)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Node of the test's own with its namespace, as its agent and the operator see it."""
+
+    name: str
+    plane: ControlPlane
+
+    @property
+    def namespace(self) -> str:
+        """Where its Guests are."""
+        return node_namespace(self.name)
+
+    def get(self) -> Object:
+        """Read the Node."""
+        found: Object = json.loads(self.plane.kubectl("get", "nodes.dsecos.io", self.name, "-o", "json"))
+        return found
+
+    def patch(self, **spec: Any) -> None:
+        """Change its spec as an administrator does."""
+        self._patch(f"nodes.dsecos.io/{self.name}", {"spec": spec})
+
+    def set_status(self, **status: Any) -> None:
+        """Write its status."""
+        self._patch(f"nodes.dsecos.io/{self.name}", {"status": status}, "--subresource=status")
+
+    def apply_guest(self, guest: Object, **status: Any) -> None:
+        """A Guest on it, with its status."""
+        self.plane.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(guest))
+        self.set_guest_status(guest["metadata"]["name"], **status)
+
+    def set_guest_status(self, name: str, **status: Any) -> None:
+        """Write a Guest's status as the agent does."""
+        words = ("-n", self.namespace, "--subresource=status")
+        self._patch(f"guest/{name}", {"status": status}, *words)
+
+    def _patch(self, what: str, patch: Object, *words: str) -> None:
+        self.plane.kubectl("patch", what, *words, "--type=merge", "-p", json.dumps(patch))
+
+
+@pytest.fixture
+def make_server(control_plane: ControlPlane) -> Iterator[Callable[[], Server]]:
+    """Makes Nodes, which are gone after the test."""
+    made: list[Server] = []
+
+    def make() -> Server:
+        server = Server(f"server-{secrets.token_hex(4)}", control_plane)
+        made.append(server)
+        control_plane.kubectl("create", "namespace", server.namespace)
+        node = api_object("Node", server.name, {"engine": {"type": "lxc"}})
+        control_plane.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(node))
+        return server
+
+    yield make
+    for server in made:
+        control_plane.kubectl("delete", "nodes.dsecos.io", server.name, "--ignore-not-found")
+        control_plane.kubectl("delete", "namespace", server.namespace, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def server(make_server: Callable[[], Server]) -> Server:
+    """One Node."""
+    return make_server()
+
+
+@pytest.fixture
+def as_tenant(namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on the command runs as somebody who has rights in the one namespace only."""
+
+    def become() -> None:
+        namespace.kubectl("create", "serviceaccount", "tenant")
+        resources = "--resource=stacks.dsecos.io,networkzones.dsecos.io"
+        namespace.kubectl("create", "role", "tenant", "--verb=get,list,watch,patch", resources)
+        account = f"--serviceaccount={namespace.name}:tenant"
+        namespace.kubectl("create", "rolebinding", "tenant", "--role=tenant", account)
+        config = yaml.safe_load(namespace.plane.kubeconfig.read_text())
+        token = namespace.kubectl("create", "token", "tenant").strip()
+        for user in config["users"]:
+            user["user"] = {"token": token}
+        file = tmp_path / "tenant.kubeconfig"
+        file.write_text(yaml.safe_dump(config))
+        monkeypatch.setenv("KUBECONFIG", str(file))
+
+    return become

@@ -15,8 +15,10 @@ from typing import Annotated
 import typer
 from dsecos_api import Stack
 
+from dsecos_cli.completion import complete_stack
 from dsecos_cli.context import Kubeconfig, Namespace, open_cluster
-from dsecos_cli.errors import CliError, NotFoundError, UsageError
+from dsecos_cli.errors import CliError, UsageError
+from dsecos_cli.local import Local
 from dsecos_cli.overview import next_step
 from dsecos_cli.resources import STACK
 from dsecos_cli.settings import Settings
@@ -29,7 +31,7 @@ MAX_LINE = 65_536
 
 
 def logs(
-    stack: Annotated[str, typer.Argument(help="Stack.")],
+    stack: Annotated[str, typer.Argument(help="Stack.", autocompletion=complete_stack)],
     service: Annotated[
         str | None, typer.Argument(help="Service. Default: all of them.", show_default=False)
     ] = None,
@@ -57,19 +59,14 @@ def logs(
 
 def local_guest(stack: Stack, settings: Settings, *, root: bool) -> str:
     """The name of the stack's guest, if its logs can be read here. Raises CliError with the way out."""
-    status = stack.status
-    if not status.guest or not status.node:
-        raise NotFoundError(f"stack {stack.name} has no guest yet", next_step(stack))
-    command = f"dsecos logs {stack.name} -n {stack.namespace}"
-    here = status.node == settings.node_name
-    if here and not root:
-        raise CliError("logs are read inside of the guest, which takes root", f"sudo {command}")
-    if not here or not (settings.lxc_path / status.guest).is_dir():
-        raise CliError(
-            f"stack {stack.name} runs on node {status.node}, not here; its logs can be read there only",
-            f"On {status.node}, as root: {command}",
-        )
-    return status.guest
+    local = Local(
+        command=f"dsecos logs {stack.name} -n {stack.namespace}",
+        why_root="logs are read inside of the guest, which takes root",
+        only_there="its logs can be read there only",
+    )
+    return local.guest(
+        stack, settings.node_name, root=root, is_here=lambda guest: (settings.lxc_path / guest).is_dir()
+    )
 
 
 def check_service(stack: Stack, service: str | None) -> None:

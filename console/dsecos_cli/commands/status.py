@@ -14,6 +14,7 @@ from rich.console import RenderableType
 
 from dsecos_cli.ages import utcnow
 from dsecos_cli.cluster import Cluster
+from dsecos_cli.completion import complete_stack
 from dsecos_cli.context import Kubeconfig, Namespace, OutputOption, open_cluster
 from dsecos_cli.errors import ExitCode, UnreachableError, UsageError
 from dsecos_cli.overview import Overview, newest_first, render_overview, render_stack
@@ -28,7 +29,10 @@ WATCH_INTERVAL = 2.0
 
 
 def status(
-    stack: Annotated[str | None, typer.Argument(help="Stack to show in detail.", show_default=False)] = None,
+    stack: Annotated[
+        str | None,
+        typer.Argument(help="Stack to show in detail.", autocompletion=complete_stack, show_default=False),
+    ] = None,
     *,
     namespace: Namespace = None,
     all_namespaces: Annotated[
