@@ -17,7 +17,7 @@ export UV_PYTHON := /usr/bin/python3
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
-.PHONY: help up down status test lint generate bench clean footprint
+.PHONY: help up down status test lint generate bench schedules clean footprint
 
 help: ## List these targets
 	@echo "DsecOS: bare servers to a hardened private cloud that is driven like Kubernetes"
@@ -56,6 +56,9 @@ test: lint ## lint, then all tests on the real things (root)
 
 bench: .venv/ready ## Measure against the raw tools that do the same
 	$(RUN)/python -m pytest -s tests/bench $(PYTEST)
+
+schedules: .venv/ready ## Play random operations, kills and faults on an engine (ENGINE=lxc SEED=0 COUNT=200)
+	$(RUN)/python -m node-agent.tests.engines.schedules --engine $(or $(ENGINE),lxc) --seed $(or $(SEED),0) --count $(or $(COUNT),200)
 
 .venv/ready: uv.lock pyproject.toml $(wildcard */pyproject.toml hack/*/pyproject.toml tests/*/pyproject.toml) | $(UV)
 	@$(UV) sync --frozen --quiet
