@@ -1,0 +1,346 @@
+"""What the simulated cluster consists of, and how a test changes it behind everybody's back."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dsecos_proxmox_simulator.errors import failure
+from dsecos_proxmox_simulator.properties import digest, to_bytes
+from dsecos_proxmox_simulator.storages import GIB, Storage, Volume, default_storages
+
+Kind = Literal["lxc", "qemu"]
+Status = Literal["running", "stopped"]
+
+DEFAULT_TEMPLATE = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst"
+TEMPLATE_SIZE = 71_000_000
+"""Bytes of a template archive, as measured for a Debian container."""
+
+CONFIG_FOLDER = {"lxc": "lxc", "qemu": "qemu-server"}
+SHORT = {"lxc": "CT", "qemu": "VM"}
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """One snapshot: the configuration of that moment, and the disks as far as the simulator keeps any."""
+
+    name: str
+    config: dict[str, str]
+    time: int
+    description: str = ""
+    parent: str = ""
+    vmstate: bool = False
+
+
+@dataclass(slots=True)
+class Guest:
+    """A container or virtual machine.
+
+    `config` holds the texts of its configuration file, the lock among them.
+    """
+
+    vmid: int
+    kind: Kind
+    node: str
+    config: dict[str, str] = field(default_factory=dict)
+    status: Status = "stopped"
+    paused: bool = False
+    pending: dict[str, str | None] = field(default_factory=dict)
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    current_parent: str = ""
+    started_at: float = 0.0
+    pid: int = 0
+    agent_running: bool = True
+    executions: dict[int, tuple[int, str, str]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Host name of a container, name of a virtual machine."""
+        if self.kind == "lxc":
+            return self.config.get("hostname", f"CT{self.vmid}")
+        return self.config.get("name", f"VM {self.vmid}")
+
+    @property
+    def lock(self) -> str:
+        """What holds it, empty when nothing does."""
+        return self.config.get("lock", "")
+
+    @property
+    def template(self) -> bool:
+        """Whether it can only be cloned."""
+        return self.config.get("template") == "1"
+
+    @property
+    def digest(self) -> str:
+        """Changes with the configuration."""
+        return digest(
+            self.config | {f"[{s.name}] {k}": v for s in self.snapshots.values() for k, v in s.config.items()}
+        )
+
+    def owned_disks(self) -> Iterator[tuple[str, str]]:
+        """Key and property string of each volume of its own, bind mounts and CD images left out."""
+        for key, value in self.config.items():
+            if is_disk_key(key) and ":" in value.split(",")[0] and "media=cdrom" not in value:
+                yield key, value
+
+
+@dataclass(slots=True)
+class Node:
+    """A server of the cluster."""
+
+    name: str
+    online: bool = True
+    bridges: set[str] = field(default_factory=lambda: {"vmbr0"})
+    cpus: int = 16
+    memory: int = 64 * GIB
+    zones: set[str] = field(default_factory=set)
+    reload_fails: bool = False
+    """The node's own reload of the network fails, which the cluster's apply does not tell."""
+
+
+@dataclass(slots=True)
+class Pool:
+    """A resource pool; guests and storages are its members."""
+
+    name: str
+    comment: str = ""
+    guests: set[int] = field(default_factory=set)
+    storages: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class SdnObject:
+    """A zone, vnet or subnet: what runs, and what waits for the next apply (`None`: to be deleted)."""
+
+    kind: Literal["zone", "vnet", "subnet"]
+    name: str
+    running: dict[str, str] | None = None
+    wanted: dict[str, str] | None = None
+
+    @property
+    def state(self) -> str:
+        """Empty, or what the next apply does: new, changed, deleted."""
+        if self.running == self.wanted:
+            return ""
+        if self.running is None:
+            return "new"
+        return "deleted" if self.wanted is None else "changed"
+
+
+@dataclass(slots=True)
+class HaResource:
+    """What the HA manager keeps up. `node` follows its guest."""
+
+    sid: str
+    vmid: int
+    state: str = "started"
+    group: str = ""
+    comment: str = ""
+    max_restart: int = 1
+    max_relocate: int = 1
+    failback: bool = True
+    target: str = ""
+    service_state: str = "queued"
+
+
+def is_disk_key(key: str) -> bool:
+    """Whether the option names a volume: rootfs, mp0, scsi1 and so on."""
+    stem = key.rstrip("0123456789")
+    return key == "rootfs" or (stem != key and stem in DISK_STEMS)
+
+
+DISK_STEMS = {"mp", "unused", "ide", "sata", "scsi", "virtio", "efidisk", "tpmstate"}
+
+
+class World:
+    """The cluster's state. Each public method takes the lock, so a test may call it while requests run.
+
+    `pace` is how long one measured second of a task takes here; 0.002 keeps suites quick, 1.0 is lifelike.
+    """
+
+    def __init__(
+        self,
+        nodes: Iterable[str] = ("pve1",),
+        storages: Iterable[Storage] | None = None,
+        bridges: Iterable[str] = ("vmbr0",),
+        templates: Iterable[str] = (DEFAULT_TEMPLATE,),
+        *,
+        root_password: str = "secret",  # of a cluster that does not exist
+        pace: float = 0.002,
+        seed: int = 0,
+    ) -> None:
+        self.mutex = threading.RLock()
+        self.random = random.Random(seed)  # reproducible addresses, not secrets
+        self.pace = pace
+        self.root_password = root_password
+        self.nodes = {name: Node(name, bridges=set(bridges)) for name in nodes}
+        self.storages = {s.name: s for s in (default_storages() if storages is None else storages)}
+        self.guests: dict[int, Guest] = {}
+        self.pools: dict[str, Pool] = {}
+        self.sdn: dict[tuple[str, str], SdnObject] = {}
+        self.sdn_applied: dict[tuple[str, str], dict[str, str]] = {}
+        self.sdn_lock_token = ""
+        self.ha: dict[str, HaResource] = {}
+        self.deaf: set[int] = set()
+        """Guests that do not react to being asked to shut down."""
+        self.on_node_change: list[Callable[[str], None]] = []
+        for volid in templates:
+            self.add_volume(volid, TEMPLATE_SIZE, "vztmpl")
+
+    # What a test looks at.
+
+    def guest(self, vmid: int) -> Guest | None:
+        """The guest with this id, or None."""
+        with self.mutex:
+            return self.guests.get(vmid)
+
+    def guest_at(self, node: str, kind: Kind, vmid: int) -> Guest:
+        """The guest as that node sees it. Raises ApiError 500 in Proxmox's words if it is not there."""
+        found = self.guests.get(vmid)
+        if found is None or found.kind != kind or found.node != node:
+            raise failure(
+                f"Configuration file 'nodes/{node}/{CONFIG_FOLDER[kind]}/{vmid}.conf' does not exist"
+            )
+        return found
+
+    def pool_of(self, vmid: int) -> str:
+        """The pool that the guest is in, empty if in none."""
+        return next((name for name, pool in self.pools.items() if vmid in pool.guests), "")
+
+    def volumes(self) -> list[Volume]:
+        """All volumes of all storages."""
+        with self.mutex:
+            return [volume for storage in self.storages.values() for volume in storage.volumes.values()]
+
+    def bridge_exists(self, node: str, bridge: str) -> bool:
+        """Whether a guest on that node can be plugged into this bridge or applied vnet."""
+        return bridge in self.nodes[node].bridges
+
+    def new_mac(self) -> str:
+        """An address with Proxmox's prefix."""
+        return "BC:24:11:" + ":".join(f"{self.random.randrange(256):02X}" for _ in range(3))
+
+    # What a test does behind everybody's back.
+
+    def add_guest(
+        self,
+        vmid: int,
+        node: str | None = None,
+        kind: Kind = "lxc",
+        *,
+        status: Status = "stopped",
+        storage: str = "",
+        disk: str = "4G",
+        **config: str,
+    ) -> Guest:
+        """A guest that somebody else made. `storage` gives it a root disk there."""
+        with self.mutex:
+            guest = Guest(vmid, kind, node or next(iter(self.nodes)), dict(config), status)
+            self.guests[vmid] = guest
+            if storage:
+                volume = self.storages[storage].allocate(guest.node, vmid, to_bytes(disk))
+                guest.config["rootfs" if kind == "lxc" else "scsi0"] = f"{volume.volid},size={disk}"
+            return guest
+
+    def take_vmid(self, vmid: int) -> Guest:
+        """A foreign guest takes the id."""
+        return self.add_guest(vmid, hostname="foreign")
+
+    def destroy_guest(self, vmid: int) -> None:
+        """The guest and its disks are gone, as after `pct destroy`."""
+        with self.mutex:
+            guest = self.guests.pop(vmid, None)
+            if guest is None:
+                return
+            for storage in self.storages.values():
+                storage.remove_guest(guest.node, vmid)
+            for pool in self.pools.values():
+                pool.guests.discard(vmid)
+
+    def change_config(self, vmid: int, **changes: str | None) -> None:
+        """Options set, or removed by None."""
+        with self.mutex:
+            self.set_options(self.guests[vmid], changes)
+
+    @staticmethod
+    def set_options(guest: Guest, changes: Mapping[str, str | None]) -> None:
+        """Options set, or removed by None."""
+        for key, value in changes.items():
+            if value is None:
+                guest.config.pop(key, None)
+            else:
+                guest.config[key] = value
+
+    def set_status(self, vmid: int, status: Status) -> None:
+        """It starts or stops without a task, as after a crash."""
+        with self.mutex:
+            self.guests[vmid].status = status
+
+    def set_lock(self, vmid: int, lock: str) -> None:
+        """Lock the guest; an empty text unlocks."""
+        self.change_config(vmid, lock=lock or None)
+
+    def move_guest(self, vmid: int, node: str) -> None:
+        """It appears on another node as it is, as after a move by HA. Its local volumes go with it."""
+        with self.mutex:
+            guest = self.guests[vmid]
+            for storage in self.storages.values():
+                storage.move_guest(vmid, guest.node, node)
+            guest.node = node
+
+    def node_down(self, node: str) -> None:
+        """The node is gone: its paths answer 595, its guests are unknown, HA takes over what lies on
+        shared storage."""
+        self._set_node(node, online=False)
+
+    def node_up(self, node: str) -> None:
+        """The node is back; its guests are stopped, as after a boot."""
+        self._set_node(node, online=True)
+
+    def _set_node(self, node: str, *, online: bool) -> None:
+        with self.mutex:
+            self.nodes[node].online = online
+            if online:
+                for guest in self.guests.values():
+                    if guest.node == node:
+                        guest.status = "stopped"
+            for tell in self.on_node_change:
+                tell(node)
+
+    def fill(self, storage: str, node: str | None = None, *, leave: int = 0) -> None:
+        """Leave so many bytes on the storage."""
+        with self.mutex:
+            for name in [node] if node else list(self.nodes):
+                self.storages[storage].fill(name, leave)
+
+    def remove_bridge(self, bridge: str, node: str | None = None) -> None:
+        """The bridge vanishes from one node, or from all."""
+        with self.mutex:
+            for name in [node] if node else self.nodes:
+                self.nodes[name].bridges.discard(bridge)
+
+    def add_bridge(self, bridge: str, node: str | None = None) -> None:
+        """The bridge appears on one node, or on all."""
+        with self.mutex:
+            for name in [node] if node else self.nodes:
+                self.nodes[name].bridges.add(bridge)
+
+    def add_volume(self, volid: str, size: int, content: str, node: str | None = None) -> None:
+        """A file on a storage: a template, an ISO image. On local storage it lies on one node, or on all."""
+        with self.mutex:
+            storage = self.storages[volid.split(":", 1)[0]]
+            for name in [node] if node else list(self.nodes):
+                storage.put(Volume(volid, size, content, node=storage.place(name), used=size))
+
+    def remove_volume(self, volid: str) -> None:
+        """The file is gone on all nodes."""
+        with self.mutex:
+            self.storages[volid.split(":", 1)[0]].remove(volid)
+
+    def add_pool(self, name: str, comment: str = "") -> None:
+        """A pool without members."""
+        with self.mutex:
+            self.pools[name] = Pool(name, comment)
