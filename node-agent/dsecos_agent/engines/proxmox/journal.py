@@ -13,10 +13,19 @@ from urllib.parse import quote, unquote
 from dsecos_runtime import fault_point, get_logger
 
 from dsecos_agent.engines.model import GuestKind
+from dsecos_agent.engines.proxmox import upid
 from dsecos_agent.processes.files import write_atomically
+
+MAKERS = frozenset({"vzcreate", "qmcreate", "vzclone", "qmclone", "vzrestore", "qmrestore"})
 
 REMEMBERED = 8
 """Ended tasks that are kept by guest, so that they are not taken for one that was lost."""
+
+
+def is_creation(task: str, vmid: int) -> bool:
+    """Whether a task's id is that of the creation of this guest (a clone's names its template instead)."""
+    made = upid.parse(task)
+    return made.kind in MAKERS and made.id == str(vmid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +62,17 @@ class Entry:
     ended: tuple[str, ...] = ()
     """Tasks whose result was read, the latest last."""
 
+    def claimed(self, claim: Claim) -> "Entry":
+        """With this claim in place of any other."""
+        return replace(self, claim=claim)
+
     def begun(self, intent: Intent) -> "Entry":
         """With this task on its way."""
         return replace(self, intent=intent)
+
+    def made(self, vmid: int) -> bool:
+        """The last task of ours that is known to have ended was the creation of this guest."""
+        return bool(self.ended) and is_creation(self.ended[-1], vmid)
 
     def over(self) -> "Entry":
         """With no task on its way."""
@@ -83,13 +100,16 @@ class Journal:
             return Entry()
 
     def write(self, guest: str, entry: Entry) -> None:
-        """Replace what is noted; an empty entry removes the file."""
+        """Replace what is noted."""
         self._point("proxmox-before-note")
-        if entry == Entry():
-            self._file(guest).unlink(missing_ok=True)
-        else:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(self._file(guest), json.dumps(asdict(entry)))
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(self._file(guest), json.dumps(asdict(entry)))
+        self._point("proxmox-after-note")
+
+    def forget(self, guest: str) -> None:
+        """Nothing is noted any more."""
+        self._point("proxmox-before-note")
+        self._file(guest).unlink(missing_ok=True)
         self._point("proxmox-after-note")
 
     def claims(self) -> Mapping[int, str]:

@@ -61,7 +61,7 @@ class ProxmoxSettings:
     """Seconds to wait for somebody else's lock on a guest."""
     task_limit: float = 600.0
     """Seconds that a task may take, where `task_limits` does not say."""
-    task_limits: Mapping[str, float] = TASK_LIMITS
+    task_limits: Mapping[str, float] = field(default_factory=lambda: TASK_LIMITS)
     settle_limit: float = 3.0
     """Seconds after a call of unknown outcome in which its task may still appear."""
     watch_interval: float = 5.0

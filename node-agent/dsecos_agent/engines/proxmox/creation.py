@@ -1,0 +1,191 @@
+"""Making a guest, and writing its configuration."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Protocol
+
+from dsecos_agent.adapter_errors import UnsupportedError
+from dsecos_agent.engines.errors import ImageMissingError
+from dsecos_agent.engines.model import GuestConfig, GuestKind
+from dsecos_agent.engines.proxmox import container, machine, options, refusals
+from dsecos_agent.engines.proxmox.access import MAPPING, Access, Found
+from dsecos_agent.engines.proxmox.lifecycle import Lifecycle
+from dsecos_agent.engines.proxmox.places import Listing, Place
+from dsecos_agent.engines.proxmox.tasks import Resumed
+from dsecos_agent.engines.proxmox.templates import Templates
+from dsecos_agent.storage.protocol import Archive
+
+
+class Mounts(Protocol):
+    """Directories of the host in a guest: root's on the node alone, so a part of `local.LocalGuests`."""
+
+    def set_mounts(self, vmid: int, mounts: Mapping[str, str]) -> Awaitable[None]:
+        """Set exactly these mount points of a container."""
+
+
+class Creation:
+    """`write_config` of any guest."""
+
+    def __init__(
+        self,
+        access: Access,
+        lifecycle: Lifecycle,
+        templates: Templates,
+        find: Callable[[str], Archive | None],
+        mounts: Mounts | None,
+    ) -> None:
+        """`find` gives an image's archive on this host."""
+        self._access = access
+        self._lifecycle = lifecycle
+        self._templates = templates
+        self._find = find
+        self._mounts = mounts
+        self._uploaded: dict[str, str] = {}
+        """Digest of an archive -> its volume, seen on the storage in this process' life."""
+
+    async def write(self, config: GuestConfig) -> bool:
+        """Create the guest or change it; whether something was written. Raises as the protocol says."""
+        MAPPING[config.kind].settings(config)
+        if config.mounts and self._mounts is None:
+            raise UnsupportedError(
+                f"guest {config.name}: directories of the host are mounted by root on the node, where this "
+                "agent is not"
+            )
+
+        async def step(_: Resumed | None) -> bool:
+            listing = await self._access.places.listing()
+            found = await self._access.ours_in(listing, config.name, config.owner_uid)
+            if found is not None:
+                return await self._change(config, found)
+            place = await self._made(config, listing)
+            if config.kind is GuestKind.VM:
+                # A clone is its template's likeness until it is told otherwise.
+                await self._change(config, Found(place, await self._access.config(place)))
+            elif config.mounts and self._mounts is not None:
+                await self._mounts.set_mounts(place.vmid, container.host_mounts(config))
+            return True
+
+        return await self._access.settled(config.name, step)
+
+    async def _made(self, config: GuestConfig, listing: Listing) -> Place:
+        leftover = await self._access.leftover(listing, config.name, config.owner_uid)
+        if leftover is not None:
+            if leftover.lock != "create":
+                return leftover.place
+            await self._lifecycle.remove(config.name, leftover.place, force=True)
+            listing = await self._access.places.listing()
+        while True:
+            vmid = self._claimed(config, listing.places)
+            try:
+                if config.kind is GuestKind.VM:
+                    return await self._clone(config, vmid)
+                return await self._create(config, vmid)
+            except refusals.IdTakenError:
+                self._access.claims.refuse(vmid)
+
+    def _claimed(self, config: GuestConfig, listed: Collection[int]) -> int:
+        claim = self._access.claims.of(config.name)
+        if (
+            claim is not None
+            and (claim.owner_uid, claim.kind) == (config.owner_uid, config.kind)
+            and self._access.claims.holds(claim, listed)
+        ):
+            return claim.vmid
+        return self._access.claims.claim(config, listed).vmid
+
+    async def _create(self, config: GuestConfig, vmid: int) -> Place:
+        settings = self._access.settings
+        root = options.root_image(config)
+        parameters: dict[str, Any] = container.create_parameters(
+            config,
+            vmid=vmid,
+            template_volid=await self._volume(root.image),
+            storage=settings.storage,
+            resource_pool=settings.resource_pool,
+        )
+        parameters |= options.booted(parameters, container.digests(config).boot)
+        try:
+            async with self._access.gates.storage(root.storage or settings.storage):
+                await self._access.tasks.run(
+                    config.name,
+                    "create",
+                    node=settings.node,
+                    vmid=vmid,
+                    issue=lambda: self._access.client.post(f"/nodes/{settings.node}/lxc", **parameters),
+                )
+        except ImageMissingError:
+            # Somebody removed it; the next try uploads it again.
+            self._uploaded.clear()
+            raise
+        return Place(vmid, config.kind, settings.node)
+
+    async def _clone(self, config: GuestConfig, vmid: int) -> Place:
+        settings = self._access.settings
+        root = options.root_image(config)
+        source = await self._templates.source(root.image, GuestKind.VM)
+        parameters = machine.clone_parameters(
+            config, vmid=vmid, storage=settings.storage, resource_pool=settings.resource_pool
+        )
+        await self._templates.clone(source, config.name, parameters, storage=root.storage or settings.storage)
+        return Place(vmid, config.kind, source.node)
+
+    async def _volume(self, image: str) -> str:
+        # Its content gives the archive its name, so one that was seen there needs no second look.
+        archive = self._find(image)
+        known = self._uploaded.get(archive.sha256) if archive else None
+        if known is not None:
+            return known
+        volume = await self._templates.ensure(image)
+        if archive is not None:
+            self._uploaded[archive.sha256] = volume
+        return volume
+
+    async def _change(self, config: GuestConfig, found: Found) -> bool:
+        mapping: Any = MAPPING[config.kind]
+        if found.place.kind is not config.kind:
+            raise UnsupportedError(f"guest {config.name} is there as {found.place.kind}: make it anew")
+        to_set, unwanted = mapping.config_changes(config, found.raw)
+        growing = mapping.growing(config, found.raw)
+        mounts = self._mounts_to_set(config, found.raw)
+        if not (to_set or unwanted or growing or mounts is not None):
+            return False
+        found.check_lock()
+        if to_set or unwanted:
+            await self._put(config, found, to_set, unwanted)
+        for disk, size in growing.items():
+            await self.resize(config.name, found.place, disk, size)
+        if mounts is not None and self._mounts is not None:
+            await self._mounts.set_mounts(found.place.vmid, mounts)
+        return True
+
+    async def _put(
+        self, config: GuestConfig, found: Found, to_set: Mapping[str, Any], unwanted: tuple[str, ...]
+    ) -> None:
+        # The mark of what the present life was started with stays as long as there is one.
+        if not (await self._access.now(found.place)).runs:
+            boot = MAPPING[config.kind].digests(config).boot
+            to_set = {**to_set, **options.booted({**found.raw, **to_set}, boot)}
+        digest = {"digest": found.raw["digest"]} if "digest" in found.raw else {}
+        gone = {"delete": ",".join(unwanted)} if unwanted else {}
+        await self._access.client.put(f"{found.place.path}/config", **to_set, **gone, **digest)
+
+    async def resize(self, name: str, place: Place, disk: str, size: int) -> None:
+        """Make a disk `size` bytes large, within a step. Raises OutOfSpaceError, UnsupportedError."""
+        await self._access.tasks.run(
+            name,
+            "resize",
+            node=place.node,
+            vmid=place.vmid,
+            issue=lambda: self._access.client.put(
+                f"{place.path}/resize", disk=disk, size=f"{size // 2**20}M"
+            ),
+            detail=f"{disk} {size}",
+        )
+
+    def _mounts_to_set(self, config: GuestConfig, raw: options.Raw) -> Mapping[str, str] | None:
+        if config.kind is GuestKind.VM:
+            return None
+        wanted = container.host_mounts(config)
+        found = {device for device in raw if container.is_host_mount(device)}
+        settings, there = container.settings(config), container.found_settings(raw)
+        same = all(there.get(key) == value for key, value in settings.items() if key.startswith("mount "))
+        return None if same and found == set(wanted) else wanted

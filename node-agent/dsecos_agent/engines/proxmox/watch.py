@@ -1,0 +1,76 @@
+"""Notice that a guest has stopped: one look at the cluster now and then, for all that are watched.
+
+There is nothing to wait on: the API has no events. The listing's status may be some ten seconds old; guests
+that the agent stops itself it knows of, and the others' death is noticed by the next look.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from dsecos_runtime import get_logger
+
+from dsecos_agent.adapter_errors import AdapterError
+from dsecos_agent.engines.proxmox.clock import Clock
+from dsecos_agent.engines.proxmox.places import Listing, Places
+
+
+class _Handle:
+    """Ends one watch, unless a later one has taken its place."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    def close(self) -> None:
+        """End it; twice is fine."""
+        self._end()
+
+
+class StateWatches:
+    """At most one watch a guest, of its present life; nothing is asked while nothing is watched."""
+
+    def __init__(self, places: Places, clock: Clock, interval: float) -> None:
+        """`interval` in seconds. Must be used on one event loop."""
+        self._places = places
+        self._clock = clock
+        self._interval = interval
+        self._watched: dict[str, Callable[[str], None]] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    def add(self, name: str, callback: Callable[[str], None]) -> _Handle:
+        """Call back once when the guest does not run (any more)."""
+        self._watched[name] = callback
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+        return _Handle(lambda: self._remove_if(name, callback))
+
+    async def close(self) -> None:
+        """End all."""
+        self._watched.clear()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
+            self._looking = None
+
+    async def _look(self) -> None:
+        while self._watched:
+            watched = list(self._watched)
+            try:
+                listing = await self._places.listing()
+            except AdapterError as error:
+                get_logger().info("watched guests cannot be seen", error=str(error))
+            else:
+                for name in watched:
+                    if not _may_run(name, listing) and (callback := self._watched.pop(name, None)):
+                        callback(name)
+            await self._clock.sleep(self._interval)
+        self._looking = None
+
+    def _remove_if(self, name: str, callback: Callable[[str], None]) -> None:
+        if self._watched.get(name) is callback:
+            del self._watched[name]
+
+
+def _may_run(name: str, listing: Listing) -> bool:
+    places = [p for p in listing.places.values() if p.marks is not None and p.marks.guest == name]
+    # A node that is away says nothing, and one that has just come back says "unknown".
+    return any(place.node in listing.away or place.status != "stopped" for place in places)
