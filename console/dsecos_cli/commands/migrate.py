@@ -9,6 +9,7 @@ from dsecos_api import Node, Reason, Stack
 from dsecos_api.lifecycle import LifecycleState, Order
 from dsecos_api.types import GuestType
 
+from dsecos_cli.advice import ADVICE
 from dsecos_cli.cluster import Cluster
 from dsecos_cli.commands.orders import Timeout, Wait
 from dsecos_cli.completion import complete_node, complete_stack
@@ -17,7 +18,6 @@ from dsecos_cli.context import Kubeconfig, Namespace, open_cluster
 from dsecos_cli.errors import CliError, DeniedError, NotFoundError
 from dsecos_cli.options import parse_duration, parse_name
 from dsecos_cli.orders import arrived, check_free, check_state
-from dsecos_cli.overview import next_step
 from dsecos_cli.resources import NODE
 from dsecos_cli.steps import seen
 from dsecos_cli.terminal import note
@@ -106,7 +106,9 @@ def moved(before: Stack, to: str) -> Done:
         fresh = [said for said in _failures(stack) if said not in old]
         if fresh and seen(stack):
             message, _ = fresh[0]
-            raise CliError(f"stack {stack.name} was not moved: {message}", next_step(stack))
+            raise CliError(
+                f"stack {stack.name} was not moved: {message}", ADVICE[Reason.MIGRATION_FAILED].action
+            )
         rest = (LifecycleState.RUNNING, LifecycleState.STOPPED)
         return stack.status.node == to and any(arrived(stack, state) for state in rest)
 
