@@ -11,7 +11,7 @@ from dsecos_agent.engines.proxmox.access import MAPPING, Access, Found
 from dsecos_agent.engines.proxmox.lifecycle import Lifecycle
 from dsecos_agent.engines.proxmox.places import Listing, Place
 from dsecos_agent.engines.proxmox.tasks import Resumed
-from dsecos_agent.engines.proxmox.templates import Templates
+from dsecos_agent.engines.proxmox.templates import CloneSources, Templates
 from dsecos_agent.storage.protocol import Archive
 
 
@@ -37,6 +37,7 @@ class Creation:
         self._access = access
         self._lifecycle = lifecycle
         self._templates = templates
+        self._sources = CloneSources(access.client, access.settings, GuestKind.VM)
         self._find = find
         self._mounts = mounts
         self._uploaded: dict[str, str] = {}
@@ -121,12 +122,23 @@ class Creation:
     async def _clone(self, config: GuestConfig, vmid: int) -> Place:
         settings = self._access.settings
         root = options.root_image(config)
-        source = await self._templates.source(root.image, GuestKind.VM)
-        parameters = machine.clone_parameters(
+        template = await self._sources.ensure(root.image)
+        parameters: dict[str, Any] = machine.clone_parameters(
             config, vmid=vmid, storage=settings.storage, resource_pool=settings.resource_pool
         )
-        await self._templates.clone(source, config.name, parameters, storage=root.storage or settings.storage)
-        return Place(vmid, config.kind, source.node)
+        path = f"/nodes/{settings.node}/qemu/{template}/clone"
+        gates = self._access.gates
+        async with gates.template(template), gates.storage(root.storage or settings.storage):
+            # The task carries the template's id, not the clone's (recorded from a real node).
+            await self._access.tasks.run(
+                config.name,
+                "clone",
+                node=settings.node,
+                vmid=int(template),
+                issue=lambda: self._access.client.post(path, **parameters),
+                detail=f"{vmid}",
+            )
+        return Place(vmid, config.kind, settings.node)
 
     async def _volume(self, image: str) -> str:
         # Its content gives the archive its name, so one that was seen there needs no second look.

@@ -173,7 +173,7 @@ class ProxmoxEngine:
             found.place.vmid,
             argv,
             stdin=stdin,
-            env=env,
+            env=env or {},
             time_limit=time_limit,
             output_limit=output_limit,
         )
