@@ -99,6 +99,11 @@ class BtrfsTrees:
         await self._btrfs("filesystem", "sync", self._root)
         await self._btrfs("property", "set", "-ts", tree, "ro", "true")
 
+    async def has_nested(self, tree: Path) -> bool:
+        """Subvolumes that a guest made: a snapshot holds an empty directory in place of each."""
+        listed = await check(["btrfs", "subvolume", "list", "-o", tree], time_limit=TOOL_LIMIT)
+        return bool(listed.stdout.strip())
+
     async def delete(self, tree: Path, budget: Budget) -> None:
         """Remove the subvolume, and first those that a guest made within it."""
         if not await asyncio.to_thread(tree.exists):
@@ -211,16 +216,17 @@ class BtrfsTrees:
 
     async def _sweep_groups(self) -> None:
         # A group can be destroyed only once the kernel has cleaned up the deleted trees in it, a moment
-        # after.
+        # after; and one of a deleted tree that a snapshot held on to stays in it until it is cleared.
         for path in self._groups.glob("1_*"):
             if (
                 _number(path / "referenced") == 0
                 and not (self._groups / path.name.replace("1_", "0_")).exists()
             ):
-                await run(
-                    ["btrfs", "qgroup", "destroy", path.name.replace("_", "/"), self._root],
-                    time_limit=TOOL_LIMIT,
-                )
+                group = path.name.replace("_", "/")
+                destroy: list[str | Path] = ["btrfs", "qgroup", "destroy", group, self._root]
+                if (await run(destroy, time_limit=TOOL_LIMIT)).exit_code != 0:
+                    await run(["btrfs", "qgroup", "clear-stale", self._root], time_limit=TOOL_LIMIT)
+                    await run(destroy, time_limit=TOOL_LIMIT)
 
     async def _btrfs(self, *arguments: str | Path) -> None:
         try:

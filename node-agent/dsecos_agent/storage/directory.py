@@ -55,6 +55,10 @@ class DirectoryTrees:
         """Flush the file system."""
         await check(["sync", "-f", tree], time_limit=COPY_LIMIT)
 
+    async def has_nested(self, tree: Path) -> bool:  # noqa: ARG002 - a copy holds all
+        """Never."""
+        return False
+
     async def delete(self, tree: Path, budget: Budget) -> None:  # noqa: ARG002 - no quotas
         """Remove; rm(1) follows no link and, so told, crosses into no other file system."""
         await check(["rm", "-rf", "--one-file-system", "--", tree], time_limit=COPY_LIMIT)

@@ -17,12 +17,14 @@ from dsecos_agent.storage.protocol import (
     Dataset,
     DatasetKind,
     GuestDisk,
+    GuestSnapshot,
     PoolFeatures,
     Template,
     TemplateDamagedError,
     VolumeRef,
 )
 from dsecos_agent.storage.records import Record, Stage
+from dsecos_agent.storage.snapshots import Snapshots
 from dsecos_agent.storage.trees import Budget, Trees, is_full
 
 SHARED_QUOTA = 1 << 20
@@ -39,15 +41,28 @@ class LayoutPool:
     def __init__(self, trees: Trees) -> None:
         """Nothing is touched before `ensure_ready`."""
         self._trees = trees
+        self._snapshots = Snapshots(trees)
+        self._features: PoolFeatures | None = None
 
     @property
     def root(self) -> Path:
         """Where the layout begins."""
         return self._trees.root
 
+    @property
+    def features(self) -> PoolFeatures | None:
+        """What `ensure_ready` found."""
+        return self._features
+
+    def guest_of(self, tree: Path) -> str | None:
+        """The guest that this is a tree of."""
+        directory = tree.parent
+        return directory.name if directory.parent == self.root / "guests" else None
+
     async def ensure_ready(self) -> PoolFeatures:
         """Make or mount. Raises PoolUnavailableError."""
-        return await self._trees.ensure_ready()
+        self._features = await self._trees.ensure_ready()
+        return self._features
 
     async def close(self) -> None:
         """Unmount if possible."""
@@ -84,7 +99,7 @@ class LayoutPool:
     ) -> GuestDisk:
         """The guest's own copy. Raises NotFoundError, NotOursError, OutOfSpaceError."""
         directory = self._guest(guest)
-        self._check(DatasetKind.GUEST, guest, directory, owner_uid)
+        await self.finish_rollback(guest, owner_uid)
         disk = GuestDisk(directory / "rootfs", directory / "docker", directory / "shared")
         if self._is_ready(directory):
             await asyncio.to_thread(records.let_pass, directory, gid)
@@ -111,6 +126,40 @@ class LayoutPool:
         record = self._check(DatasetKind.GUEST, guest, directory, owner_uid)
         if record is not None:
             await self._remove(directory, record)
+
+    async def snapshot_guest(
+        self, guest: str, owner_uid: str, snapshot: str, *, description: str = ""
+    ) -> None:
+        """Keep both trees. Raises NotFoundError, NotOursError, OutOfSpaceError, UnsupportedError."""
+        directory = await self._own(guest, owner_uid)
+        await self._snapshots.take(directory, _budget(directory), owner_uid, snapshot, description)
+
+    async def rollback_guest(self, guest: str, owner_uid: str, snapshot: str) -> None:
+        """Take both trees back. Raises NotFoundError, NotOursError, OutOfSpaceError."""
+        directory = await self._own(guest, owner_uid)
+        record = self._check(DatasetKind.GUEST, guest, directory, owner_uid)
+        if record is not None:
+            await self._snapshots.revert(directory, _budget(directory), record, snapshot)
+
+    async def finish_rollback(self, guest: str, owner_uid: str) -> None:
+        """Finish one that was interrupted. Raises NotOursError."""
+        directory = self._guest(guest)
+        record = self._check(DatasetKind.GUEST, guest, directory, owner_uid)
+        if record is not None:
+            await self._snapshots.finish(directory, _budget(directory), record)
+
+    async def remove_guest_snapshot(self, guest: str, owner_uid: str, snapshot: str) -> None:
+        """Forget one. Raises NotOursError."""
+        directory = self._guest(guest)
+        await self.finish_rollback(guest, owner_uid)
+        await self._snapshots.remove(directory, _budget(directory), snapshot)
+
+    async def list_guest_snapshots(self, guest: str) -> Sequence[GuestSnapshot]:
+        """The oldest first. Raises NotFoundError."""
+        directory = self._guest(guest)
+        if records.read(directory) is None:
+            raise NotFoundError(f"there is no guest {guest}")
+        return await asyncio.to_thread(self._snapshots.list, directory)
 
     async def ensure_volume(
         self, ref: VolumeRef, owner_uid: str, *, gid: int, quota: int | None = None
@@ -152,8 +201,7 @@ class LayoutPool:
 
     async def set_guest_quota(self, guest: str, owner_uid: str, quota: int | None) -> None:
         """Limit. Raises NotFoundError, NotOursError."""
-        directory = self._guest(guest)
-        self._require(DatasetKind.GUEST, guest, directory, owner_uid)
+        directory = await self._own(guest, owner_uid)
         await self._trees.limit(_budget(directory), quota)
 
     async def set_volume_quota(self, ref: VolumeRef, owner_uid: str, quota: int | None) -> None:
@@ -209,6 +257,13 @@ class LayoutPool:
             raise NotOursError(kind, name, wanted=owner_uid, found=record.owner_uid)
         return record
 
+    async def _own(self, guest: str, owner_uid: str) -> Path:
+        """The directory of a guest that is complete and this owner's. Raises NotFoundError, NotOursError."""
+        await self.finish_rollback(guest, owner_uid)
+        directory = self._guest(guest)
+        self._require(DatasetKind.GUEST, guest, directory, owner_uid)
+        return directory
+
     def _require(self, kind: DatasetKind, name: str, directory: Path, owner_uid: str) -> None:
         self._check(kind, name, directory, owner_uid)
         if not self._is_ready(directory):
@@ -226,6 +281,7 @@ class LayoutPool:
 
     async def _delete_trees(self, directory: Path) -> None:
         budget = _budget(directory)
+        await self._snapshots.remove_all(directory, budget)
         for tree in budget.members:
             await self._trees.delete(tree, budget)
         if budget.anchor.exists():

@@ -3,9 +3,9 @@
 Layout, the same for every driver, relative to the pool's root:
 
     templates/<digest>/{rootfs,docker}             imported once, never written again
-    guests/<guest>/{rootfs,docker,shared}          clones of a template, and the directory it shares with the
-    host volumes/<namespace>/<stack>/<volume>/data      keyed by name, so that retained data meets a re-
-    created Stack
+    guests/<guest>/{rootfs,docker,shared}          clones of a template; the directory it shares with the host
+    guests/<guest>/snapshots/<name>/{rootfs,docker}     read-only
+    volumes/<namespace>/<stack>/<volume>/data      keyed by name: retained data meets a re-created Stack
 
 The guest mounts its trees as the root of its own user namespace, who is nobody special on the host: the
 directory of a guest or a volume may be passed by root and by one group, the guest's, and by nobody else.
@@ -18,6 +18,7 @@ carries a marker and is made again. Sizes are bytes. Ids on disk are the guest's
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -99,6 +100,16 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestSnapshot:
+    """A state of a guest's trees that it can be taken back to."""
+
+    name: str
+    created: datetime
+    """With time zone."""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Capacity:
     """Of the whole pool."""
 
@@ -126,6 +137,13 @@ class Pool(Protocol):
     def root(self) -> Path:
         """Where the layout begins."""
 
+    @property
+    def features(self) -> PoolFeatures | None:
+        """What `ensure_ready` found; None before."""
+
+    def guest_of(self, tree: Path) -> str | None:
+        """The guest that this is a tree of; None when it is none of this pool's."""
+
     async def ensure_ready(self) -> PoolFeatures:
         """Make the pool or mount it again if it is not. Cheap if all is well. Raises PoolUnavailableError."""
 
@@ -148,7 +166,41 @@ class Pool(Protocol):
         """
 
     async def remove_guest(self, guest: str, owner_uid: str) -> None:
-        """Remove both trees and all that the guest made there. A missing one is fine. Raises NotOursError."""
+        """Remove both trees, all that the guest made there, and its snapshots. A missing one is fine.
+
+        Raises NotOursError.
+        """
+
+    # Snapshots: of both trees, not of the shared directory nor of volumes. The guest may run while one is
+    # taken, but then each tree is as it was at a moment of its own; and only the bytes on the disk count.
+
+    async def snapshot_guest(
+        self, guest: str, owner_uid: str, snapshot: str, *, description: str = ""
+    ) -> None:
+        """Keep both trees as they are now, under a name (a-z, 0-9, -; at most 40 characters).
+
+        One of that name is fine and stays as it is.
+        Raises NotFoundError, NotOursError, OutOfSpaceError, UnsupportedError (the guest made subvolumes).
+        """
+
+    async def rollback_guest(self, guest: str, owner_uid: str, snapshot: str) -> None:
+        """Take both trees back; the guest must not run. Its limit stays.
+
+        Killed half way it is undone, or done by the next call that is about this guest.
+        Raises NotFoundError (guest or snapshot), NotOursError, OutOfSpaceError.
+        """
+
+    async def finish_rollback(self, guest: str, owner_uid: str) -> None:
+        """Bring one that was interrupted to its end, before the guest is started. Cheap when none was.
+
+        A missing guest is fine. Raises NotOursError.
+        """
+
+    async def remove_guest_snapshot(self, guest: str, owner_uid: str, snapshot: str) -> None:
+        """Forget one. A missing one, or a missing guest, is fine. Raises NotOursError."""
+
+    async def list_guest_snapshots(self, guest: str) -> Sequence[GuestSnapshot]:
+        """Those that are complete, the oldest first. Raises NotFoundError."""
 
     async def ensure_volume(
         self, ref: VolumeRef, owner_uid: str, *, gid: int, quota: int | None = None

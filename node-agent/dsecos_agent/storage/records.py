@@ -22,6 +22,8 @@ class Stage(enum.StrEnum):
 
     MAKING = "making"
     READY = "ready"
+    REVERTING = "reverting"
+    """Complete, and its trees are about to be exchanged for fresh ones that lie beside them (a rollback)."""
     REMOVING = "removing"
 
 
@@ -32,6 +34,12 @@ class Record:
     owner_uid: str | None
     stage: Stage
     template: str | None = None
+    quota: int | None = None
+    """Of a guest that is reverting: the limit that its fresh trees get."""
+    created: str | None = None
+    """Of a snapshot: when, in ISO 8601."""
+    description: str = ""
+    """Of a snapshot."""
 
     def at(self, stage: Stage) -> "Record":
         """The same, at another stage."""
@@ -42,7 +50,14 @@ def read(directory: Path) -> Record | None:
     """The record; None when there is none or it is not readable as one (then it is not ours)."""
     try:
         found = json.loads((directory / FILE).read_text())
-        return Record(found["owner_uid"], Stage(found["stage"]), found.get("template"))
+        return Record(
+            owner_uid=found["owner_uid"],
+            stage=Stage(found["stage"]),
+            template=found.get("template"),
+            quota=found.get("quota"),
+            created=found.get("created"),
+            description=found.get("description", ""),
+        )
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
 

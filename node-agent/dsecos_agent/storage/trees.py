@@ -49,6 +49,9 @@ class Trees(Protocol):
     async def seal(self, tree: Path) -> None:
         """Put it on the disk and, where possible, make it read-only."""
 
+    async def has_nested(self, tree: Path) -> bool:
+        """It holds trees that somebody made within it: a clone would not hold them."""
+
     async def delete(self, tree: Path, budget: Budget) -> None:
         """Remove a tree with all that is in it; a missing one is fine."""
 

@@ -37,7 +37,7 @@ def make_rootfs(root: Path) -> Path:
     for directory in ("bin", "sbin", "etc", "proc", "sys", "dev", "tmp", "run", "root", "mnt"):
         (root / directory).mkdir(parents=True)
     shutil.copy2(BUSYBOX, root / "bin/busybox")
-    for applet in (*APPLETS, "true", "false", "head", "mknod", "wc", "stty", "tty", "echo"):
+    for applet in (*APPLETS, "true", "false", "head", "mknod", "wc", "stty", "tty", "echo", "ping"):
         (root / "bin" / applet).symlink_to("busybox")
     (root / "sbin/init").symlink_to("../bin/busybox")
     (root / "etc/inittab").write_text(INITTAB)

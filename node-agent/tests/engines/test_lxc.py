@@ -1,24 +1,39 @@
 """The LXC engine keeps the contract, and what only LXC has."""
 
 import asyncio
+import hashlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 import pytest
+from dsecos_agent.adapter_errors import UnsupportedError
 from dsecos_agent.engines.lxc import LxcEngine
 from dsecos_agent.engines.lxc.subids import IdRange
-from dsecos_agent.engines.model import GuestConfig, GuestState, IdMap, RootDirectory
+from dsecos_agent.engines.model import (
+    Capability,
+    GuestConfig,
+    GuestState,
+    IdMap,
+    Mount,
+    NetworkInterface,
+    RootDirectory,
+)
 from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.processes import check
+from dsecos_agent.storage import open_pool
+from dsecos_agent.storage.protocol import Archive, Pool, Template
 
 from .conftest import make_rootfs
 from .contract import EngineContract
-from .contract_hooks import OWNER, until
+from .contract_disks import DiskContract
+from .contract_hooks import MIB, OWNER, out, started, state_of, until
 from .contract_host import HostContract, exists, uid_of
 
+DIGEST = "cd" * 32
 IDS = IdRange(3_000_000_000, 65536 * 16)
 
 
@@ -70,6 +85,14 @@ async def by_hand(argv: list[str | Path]) -> None:
     await check(argv, time_limit=30)
 
 
+async def make_template(home: Path) -> Template:
+    """Tiny, and with nothing in its Docker."""
+    make_rootfs(home / "unpacked")
+    archive = home / "rootfs.tar"
+    await check(["tar", "-C", home / "unpacked", "-cf", archive, "."], time_limit=30)
+    return Template(DIGEST, Archive(archive, hashlib.sha256(archive.read_bytes()).hexdigest()))
+
+
 class OnLxc:
     """What the contract does around an LXC engine."""
 
@@ -93,6 +116,173 @@ class OnLxc:
 
 class TestLxc(OnLxc, EngineContract, HostContract):
     """The contract, on LXC whose guests are in no pool."""
+
+
+class InPool(OnLxc, DiskContract):
+    """What LXC does with disks is what the pool does."""
+
+    driver = ""
+
+    @pytest.fixture
+    async def pool(self, home: Path) -> AsyncIterator[Pool]:
+        pool = open_pool(home / "pool", driver=self.driver, size=2 << 30)
+        await pool.ensure_ready()
+        await pool.import_template(await make_template(home))
+        yield pool
+        await pool.close()
+
+    @pytest.fixture
+    def same_engine(self, home: Path, pool: Pool) -> Callable[[], Engine]:
+        return lambda: LxcEngine(home / "lxc", home / "run", IDS, lambda: [pool])
+
+    @pytest.fixture
+    async def make_config(self, pool: Pool) -> Callable[..., GuestConfig]:
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=IDS.base)
+        config = GuestConfig(
+            name="one",
+            owner_uid=OWNER,
+            root=RootDirectory(disk.rootfs),
+            id_map=IdMap(IDS.base),
+            mounts=(Mount(disk.docker, "/var/lib/docker"),),
+            halt_signal="SIGUSR2",
+        )
+        return lambda name, **changes: replace(config, name=name, **changes)
+
+    async def test_ids_are_right_after_a_rollback(
+        self, engine: Engine, make_config: Callable[..., GuestConfig]
+    ) -> None:
+        await started(engine, make_config("one"))
+        await engine.snapshot("one", OWNER, "s1")
+        await engine.rollback("one", OWNER, "s1")
+        guest = await engine.start("one", OWNER)
+        assert guest.id_map == IdMap(IDS.base)
+        assert uid_of(guest.init_pid) == IDS.base
+        assert await out(engine, "one", "stat", "-c", "%u %g", "/etc/inittab") == "0 0"
+        await out(engine, "one", "touch", "/root/mine", "/var/lib/docker/mine")
+
+    async def test_both_trees_are_taken_back(
+        self, engine: Engine, make_config: Callable[..., GuestConfig]
+    ) -> None:
+        await started(engine, make_config("one"))
+        await engine.snapshot("one", OWNER, "s1")
+        await out(engine, "one", "touch", "/root/new", "/var/lib/docker/new")
+        await engine.rollback("one", OWNER, "s1")
+        await engine.start("one", OWNER)
+        assert await out(engine, "one", "ls", "/root", "/var/lib/docker") == "/root:\n\n/var/lib/docker:"
+
+    async def test_a_suspended_guest_stays_suspended_over_a_snapshot(
+        self, engine: Engine, make_config: Callable[..., GuestConfig]
+    ) -> None:
+        await started(engine, make_config("one"))
+        await engine.suspend("one", OWNER)
+        await engine.snapshot("one", OWNER, "s1")
+        assert await state_of(engine, "one") is GuestState.SUSPENDED
+
+    async def test_a_guest_left_held_by_a_snapshot_that_was_killed_is_let_go(
+        self, engine: Engine, make_config: Callable[..., GuestConfig], home: Path
+    ) -> None:
+        await started(engine, make_config("one"))
+        await by_hand(["lxc-freeze", "-P", home / "lxc", "-n", "one"])
+        (home / "lxc/one/held").touch()
+        await engine.snapshot("one", OWNER, "s1")
+        assert await state_of(engine, "one") is GuestState.RUNNING
+        assert not (home / "lxc/one/held").exists()
+
+    async def test_a_rollback_that_was_killed_is_finished_before_the_guest_starts(
+        self,
+        engine: Engine,
+        make_config: Callable[..., GuestConfig],
+        pool: Pool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        await started(engine, make_config("one"))
+        await engine.snapshot("one", OWNER, "s1")
+        await out(engine, "one", "touch", "/root/new", "/var/lib/docker/new")
+        real, renamed = Path.rename, []
+
+        def die(self: Path, target: Path) -> Path:
+            renamed.append(target)
+            if len(renamed) == 3:
+                raise KeyboardInterrupt
+            return real(self, target)
+
+        monkeypatch.setattr(Path, "rename", die)
+        with pytest.raises(KeyboardInterrupt):
+            await engine.rollback("one", OWNER, "s1")
+        monkeypatch.undo()
+        assert not [each for each in await pool.list_datasets() if each.name == "one"], "it is not whole"
+        await engine.start("one", OWNER)
+        assert await out(engine, "one", "ls", "/root", "/var/lib/docker") == "/root:\n\n/var/lib/docker:"
+
+
+class TestLxcInABtrfsPool(InPool):
+    """Snapshots at once, and quotas."""
+
+    driver = "btrfs"
+
+    async def test_the_size_is_the_pools_quota(
+        self, engine: Engine, make_config: Callable[..., GuestConfig], pool: Pool
+    ) -> None:
+        await started(engine, make_config("one"))
+        await engine.resize_disk("one", OWNER, 64 * MIB)
+        assert [each.quota_bytes for each in await pool.list_datasets() if each.name == "one"] == [64 * MIB]
+        assert await self.can(engine, Capability.RESIZE_DISK)
+        much = ["sh", "-c", "dd if=/dev/urandom of=/root/much bs=1M count=20 && sync"]
+        assert (await engine.exec("one", OWNER, much, time_limit=30)).exit_code == 0
+        used = (await engine.metrics("one")).disk_bytes
+        assert used is not None
+        assert used >= 20 * MIB
+        with pytest.raises(UnsupportedError, match=str(used)):
+            await engine.resize_disk("one", OWNER, 10 * MIB)
+
+
+class TestLxcInADirectoryPool(InPool):
+    """Snapshots are copies; sizes are not kept."""
+
+    driver = "dir"
+
+
+async def test_network_counters_are_the_guests_own(
+    engine: Engine, make_config: Callable[..., GuestConfig]
+) -> None:
+    await by_hand(["ip", "link", "add", "dttestbr0", "type", "bridge"])
+    try:
+        await by_hand(["ip", "addr", "add", "10.213.7.1/24", "dev", "dttestbr0"])
+        await by_hand(["ip", "link", "set", "dttestbr0", "up"])
+        port = NetworkInterface(
+            "dttest0",
+            "dttestbr0",
+            "02:00:00:00:07:02",
+            IPv4Interface("10.213.7.2/24"),
+            IPv4Address("10.213.7.1"),
+        )
+        await started(engine, make_config("one", interfaces=(port,)))
+        before = await engine.metrics("one")
+        send = ["ping", "-c", "1", "-s", "1200", "10.213.7.1"]
+        assert (await engine.exec("one", OWNER, send, time_limit=10)).exit_code == 0
+        after = await engine.metrics("one")
+        for then, now in (
+            (before.network_in_bytes, after.network_in_bytes),
+            (before.network_out_bytes, after.network_out_bytes),
+        ):
+            assert then is not None
+            assert now is not None
+            assert now - then >= 1200
+        assert before.uptime_seconds is not None
+        assert after.uptime_seconds is not None
+        assert after.uptime_seconds >= before.uptime_seconds
+    finally:
+        await engine.destroy("one", OWNER)
+        await by_hand(["ip", "link", "del", "dttestbr0"])
+
+
+async def test_a_shutdown_without_grace_asks_and_does_not_wait(
+    engine: Engine, make_config: Callable[..., GuestConfig]
+) -> None:
+    await started(engine, make_config("one", init=("/bin/sleep", "100000")))
+    guest = await engine.get("one")
+    assert not await engine.shutdown("one", OWNER, grace=0)
+    assert await engine.get("one") == guest
 
 
 async def test_a_guest_whose_monitor_was_killed_runs_on_and_is_not_doubled(

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,199 @@ class PoolContract:
         assert [d.kind for d in await pool.list_datasets()] == [DatasetKind.TEMPLATE]
 
 
+class SnapshotContract:
+    """Snapshots of guests, and the way back."""
+
+    async def test_a_guest_is_taken_back(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        write(disk.rootfs / "etc/hello", "before")
+        write(disk.docker / "image/id", "before")
+        write(disk.shared / "kept", "shared")
+        await pool.snapshot_guest("one", OWNER, "s1", description="first")
+        write(disk.rootfs / "etc/hello", "after")
+        write(disk.docker / "image/id", "after")
+        write(disk.rootfs / "new", "x")
+        await pool.snapshot_guest("one", OWNER, "s1", description="again")
+        for _ in range(2):
+            await pool.rollback_guest("one", OWNER, "s1")
+            assert read(disk.rootfs / "etc/hello") == "before"
+            assert read(disk.docker / "image/id") == "before"
+            assert not exists(disk.rootfs / "new")
+            write(disk.rootfs / "etc/hello", "can be written again")
+        assert read(disk.shared / "kept") == "shared", "sockets and volumes stay"
+        assert sorted(path.name for path in disk.rootfs.parent.iterdir()) == [
+            "dataset.json",
+            "docker",
+            "rootfs",
+            "shared",
+            "snapshots",
+        ]
+        assert [(s.name, s.description) for s in await pool.list_guest_snapshots("one")] == [("s1", "first")]
+
+    async def test_ids_and_modes_survive_and_only_the_guest_gets_in(
+        self, pool: Pool, template: Template
+    ) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        await pool.snapshot_guest("one", OWNER, "s1")
+        await pool.rollback_guest("one", OWNER, "s1")
+        assert ((disk.rootfs / "etc/hello").stat().st_uid, (disk.rootfs / "etc/hello").stat().st_gid) == (
+            101,
+            102,
+        )
+        assert (disk.rootfs / "bin/su").stat().st_mode & 0o7777 == 0o4755
+        assert os.getxattr(disk.rootfs / "bin/su", "security.capability")
+        assert await may_pass(disk.rootfs, GID)
+        assert not await may_pass(disk.rootfs, GID + 65536)
+        kept = disk.rootfs.parent / "snapshots/s1/rootfs"
+        assert exists(kept)
+        assert not await may_pass(kept, GID), "set-user-id files of an old state are out of reach"
+
+    async def test_snapshots_are_listed_the_oldest_first_and_removed(
+        self, pool: Pool, template: Template
+    ) -> None:
+        await pool.import_template(template)
+        await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        assert list(await pool.list_guest_snapshots("one")) == []
+        for name in ("zz", "aa", "mm"):
+            await pool.snapshot_guest("one", OWNER, name)
+        for _ in range(2):
+            await pool.remove_guest_snapshot("one", OWNER, "aa")
+        listed = await pool.list_guest_snapshots("one")
+        assert [s.name for s in listed] == ["zz", "mm"]
+        assert all(s.created.tzinfo is not None for s in listed)
+        await pool.remove_guest_snapshot("none", OWNER, "aa")
+
+    async def test_snapshots_go_with_their_guest(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        await pool.snapshot_guest("one", OWNER, "s1")
+        await pool.snapshot_guest("one", OWNER, "s2")
+        await pool.remove_guest("one", OWNER)
+        assert not exists(disk.rootfs.parent)
+        await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        assert list(await pool.list_guest_snapshots("one")) == []
+
+    async def test_what_is_not_there_or_not_ours_is_left(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        await pool.snapshot_guest("one", OWNER, "s1")
+        write(disk.rootfs / "etc/hello", "now")
+        for call in (
+            pool.snapshot_guest("one", STRANGER, "s2"),
+            pool.rollback_guest("one", STRANGER, "s1"),
+            pool.finish_rollback("one", STRANGER),
+            pool.remove_guest_snapshot("one", STRANGER, "s1"),
+        ):
+            with pytest.raises(NotOursError):
+                await call
+        for missing in (
+            pool.rollback_guest("one", OWNER, "s2"),
+            pool.snapshot_guest("none", OWNER, "s1"),
+            pool.rollback_guest("none", OWNER, "s1"),
+            pool.list_guest_snapshots("none"),
+        ):
+            with pytest.raises(NotFoundError):
+                await missing
+        for name in ("..", "../../two", "a/b", "", "A", "a" * 41):
+            with pytest.raises(NotFoundError):
+                await pool.snapshot_guest("one", OWNER, name)
+            with pytest.raises(NotFoundError):
+                await pool.remove_guest_snapshot("one", OWNER, name)
+        assert read(disk.rootfs / "etc/hello") == "now"
+        assert [s.name for s in await pool.list_guest_snapshots("one")] == ["s1"]
+
+    async def test_whose_tree_it_is(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        assert pool.guest_of(disk.rootfs) == "one"
+        assert pool.guest_of(disk.rootfs.parent) is None
+        assert pool.guest_of(Path("/somewhere/else/rootfs")) is None
+        assert pool.features is not None
+
+    @pytest.mark.parametrize("step", range(1, 10))
+    async def test_killed_at_any_step_a_snapshot_is_whole_or_none(
+        self,
+        pool: Pool,
+        template: Template,
+        reopen: Callable[[], Pool],
+        die_at: Callable[[Pool, int], None],
+        monkeypatch: pytest.MonkeyPatch,
+        step: int,
+    ) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        write(disk.rootfs / "etc/hello", "before")
+        broken = reopen()
+        await broken.ensure_ready()
+        die_at(broken, step)
+        with suppress(KeyboardInterrupt):
+            await broken.snapshot_guest("one", OWNER, "s1")
+            await broken.remove_guest_snapshot("one", OWNER, "s1")
+        monkeypatch.undo()
+        await pool.snapshot_guest("one", OWNER, "s1")
+        write(disk.rootfs / "etc/hello", "after")
+        await pool.rollback_guest("one", OWNER, "s1")
+        assert read(disk.rootfs / "etc/hello") == "before"
+        await pool.remove_guest("one", OWNER)
+        assert not exists(disk.rootfs.parent)
+
+    @pytest.mark.parametrize("step", range(1, 14))
+    async def test_killed_at_any_step_a_rollback_is_done_or_undone(
+        self,
+        pool: Pool,
+        template: Template,
+        reopen: Callable[[], Pool],
+        die_at: Callable[[Pool, int], None],
+        monkeypatch: pytest.MonkeyPatch,
+        step: int,
+    ) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID, quota=50 * MIB)
+        quota = [d.quota_bytes for d in await pool.list_datasets() if d.name == "one"]
+        for tree, name in ((disk.rootfs, "etc/hello"), (disk.docker, "image/id")):
+            write(tree / name, "before")
+        await pool.snapshot_guest("one", OWNER, "s1")
+        for tree, name in ((disk.rootfs, "etc/hello"), (disk.docker, "image/id")):
+            write(tree / name, "after")
+        broken = reopen()
+        await broken.ensure_ready()
+        die_at(broken, step)
+        with suppress(KeyboardInterrupt):
+            await broken.rollback_guest("one", OWNER, "s1")
+        monkeypatch.undo()
+        await pool.finish_rollback("one", OWNER)
+        await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        assert read(disk.rootfs / "etc/hello") == read(disk.docker / "image/id"), "never one of each"
+        assert [d.quota_bytes for d in await pool.list_datasets() if d.name == "one"] == quota
+        await pool.rollback_guest("one", OWNER, "s1")
+        assert read(disk.rootfs / "etc/hello") == read(disk.docker / "image/id") == "before"
+        assert [d.quota_bytes for d in await pool.list_datasets() if d.name == "one"] == quota
+        await pool.remove_guest("one", OWNER)
+        assert not exists(disk.rootfs.parent)
+
+    async def test_killed_and_removed(
+        self,
+        pool: Pool,
+        template: Template,
+        reopen: Callable[[], Pool],
+        die_at: Callable[[Pool, int], None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        await pool.snapshot_guest("one", OWNER, "s1")
+        broken = reopen()
+        await broken.ensure_ready()
+        die_at(broken, 4)
+        with suppress(KeyboardInterrupt):
+            await broken.rollback_guest("one", OWNER, "s1")
+        monkeypatch.undo()
+        await pool.remove_guest("one", OWNER)
+        assert not exists(disk.rootfs.parent)
+
+
 class QuotaContract:
     """For drivers whose features say `quotas`."""
 
@@ -282,6 +476,18 @@ class QuotaContract:
         usage = await pool.volume_usage(DATA)
         assert usage is not None
         assert usage > 20 * MIB
+
+    async def test_a_limit_holds_after_a_rollback(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID, quota=60 * MIB)
+        await pool.snapshot_guest("one", OWNER, "s1")
+        assert await fill(disk.rootfs / "a", 20)
+        await pool.rollback_guest("one", OWNER, "s1")
+        assert [d.quota_bytes for d in await pool.list_datasets() if d.name == "one"] == [60 * MIB]
+        assert await fill(disk.rootfs / "b", 20)
+        assert not await fill(disk.rootfs / "c", 60)
+        await pool.set_guest_quota("one", OWNER, 200 * MIB)
+        assert await fill(disk.rootfs / "d", 20)
 
     async def test_the_shared_directory_is_for_sockets_only(self, pool: Pool, template: Template) -> None:
         await pool.import_template(template)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from dsecos_agent.adapter_errors import UnsupportedError
 from dsecos_agent.processes import check, run
 from dsecos_agent.storage import BtrfsTrees, DirectoryTrees, LayoutPool, open_pool
 from dsecos_agent.storage import records as records_module
@@ -19,6 +20,7 @@ from .contract import (
     OWNER,
     PoolContract,
     QuotaContract,
+    SnapshotContract,
     exists,
     fill,
     make_archive,
@@ -76,6 +78,15 @@ def die_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[Pool, int], None]:
             setattr(trees, name, once)
         real_write, real_forget = records_module.write, records_module.forget
 
+        real_rename = Path.rename
+
+        def counted_rename(self: Path, target: Path) -> Path:
+            if left[0] > 0:
+                count()
+            return real_rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", counted_rename)
+
         def counted(directory: Path, record: records_module.Record) -> None:
             if left[0] > 0:
                 count()
@@ -92,7 +103,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[Pool, int], None]:
     return arm
 
 
-class TestDirectory(PoolContract):
+class TestDirectory(PoolContract, SnapshotContract):
     """Plain directories."""
 
     @pytest.fixture
@@ -100,7 +111,7 @@ class TestDirectory(PoolContract):
         return lambda: LayoutPool(DirectoryTrees(tmp_path / "pool"))
 
 
-class TestBtrfs(PoolContract, QuotaContract):
+class TestBtrfs(PoolContract, SnapshotContract, QuotaContract):
     """btrfs with simple quotas."""
 
     @pytest.fixture
@@ -152,6 +163,44 @@ class TestBtrfs(PoolContract, QuotaContract):
             await check(["btrfs", "filesystem", "sync", pool.root], time_limit=60)
         pytest.fail(shown)
 
+    async def test_groups_do_not_pile_up_with_snapshots(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        for _ in range(3):
+            disk = await pool.clone(DIGEST, "one", OWNER, gid=GID, quota=40 * MIB)
+            assert await fill(disk.rootfs / "a", 2)
+            await pool.snapshot_guest("one", OWNER, "s1")
+            await pool.rollback_guest("one", OWNER, "s1")
+            await pool.remove_guest("one", OWNER)
+        for _ in range(200):
+            await check(["btrfs", "filesystem", "sync", pool.root], time_limit=60)
+            await pool.clone(DIGEST, "two", OWNER, gid=GID)
+            await pool.remove_guest("two", OWNER)
+            shown = (await check(["btrfs", "qgroup", "show", pool.root], time_limit=10)).text()
+            if len([line for line in shown.splitlines() if line.startswith("1/")]) <= 2:
+                return
+        pytest.fail(shown)
+
+    async def test_what_only_a_snapshot_holds_on_to_counts(self, pool: Pool, template: Template) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID, quota=60 * MIB)
+        assert await fill(disk.rootfs / "a", 20)
+        await pool.snapshot_guest("one", OWNER, "s1")
+        (disk.rootfs / "a").unlink()
+        await check(["btrfs", "filesystem", "sync", pool.root], time_limit=60)
+        usage = await pool.guest_usage("one")
+        assert usage is not None
+        assert usage >= 20 * MIB
+
+    async def test_subvolumes_of_a_guest_keep_it_from_a_snapshot(
+        self, pool: Pool, template: Template
+    ) -> None:
+        await pool.import_template(template)
+        disk = await pool.clone(DIGEST, "one", OWNER, gid=GID)
+        await check(["btrfs", "-q", "subvolume", "create", disk.docker / "sub"], time_limit=10)
+        with pytest.raises(UnsupportedError, match="docker"):
+            await pool.snapshot_guest("one", OWNER, "s1")
+        assert list(await pool.list_guest_snapshots("one")) == []
+
     async def test_no_room_on_the_host_is_said(self, tmp_path: Path) -> None:
         small = tmp_path / "small"
         small.mkdir()
@@ -176,7 +225,7 @@ class TestBtrfs(PoolContract, QuotaContract):
         await asyncio.gather(*(pool.remove_guest(name, OWNER) for name in names))
 
 
-class TestBtrfsOfOlderKernels(PoolContract, QuotaContract):
+class TestBtrfsOfOlderKernels(PoolContract, SnapshotContract, QuotaContract):
     """btrfs that counts what is not shared, as kernels before 6.7 do."""
 
     @pytest.fixture

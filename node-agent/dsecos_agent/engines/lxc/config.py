@@ -17,6 +17,7 @@ from dsecos_agent.engines.model import ConfigDigest, GuestConfig, IdMap, Limits,
 OWNER_LINE = re.compile(r"^# dsecos\.io/owner-uid = (\S+)$", re.MULTILINE)
 SETTING_LINE = re.compile(r"^(lxc\.\S+) *= *(.*?) *$", re.MULTILINE)
 BOOT_DIGEST = re.compile(r"\b[0-9a-f]{32}\b")
+ROOT_LINE = re.compile(r"^lxc\.rootfs\.path = dir:(\S+)$", re.MULTILINE)
 PORT_LINE = re.compile(r"^lxc\.net\.\d+\.veth\.pair = (\S+)$", re.MULTILINE)
 IDMAP_LINE = re.compile(r"^lxc\.idmap = u 0 (\d+) (\d+)$", re.MULTILINE)
 
@@ -263,3 +264,9 @@ def settings_of(text: str) -> dict[str, str]:
 def ports_of(text: str) -> tuple[str, ...]:
     """The host's ends of the guest's network interfaces, from a configuration file's text."""
     return tuple(PORT_LINE.findall(text))
+
+
+def root_of(text: str) -> Path | None:
+    """The guest's root directory, from a configuration file's text."""
+    found = ROOT_LINE.search(text)
+    return Path(found[1]) if found else None

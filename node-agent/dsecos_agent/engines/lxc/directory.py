@@ -68,12 +68,23 @@ class GuestDirectory:
         was_up = (self.of(name) / "booted").exists()
         return GuestState.STOPPING if was_up else GuestState.STARTING
 
+    def root(self, name: str) -> Path | None:
+        """Its root directory, as configured."""
+        return lxc_config.root_of(self._text(name))
+
     def ports(self, name: str) -> tuple[str, ...]:
-        """The host's ends of a guest's network interfaces, as configured."""
+        """The host's ends of its network interfaces, as configured."""
+        return lxc_config.ports_of(self._text(name))
+
+    def _text(self, name: str) -> str:
         try:
-            return lxc_config.ports_of((self.of(name) / "config").read_text(errors="replace"))
-        except FileNotFoundError:
-            return ()
+            return (self.of(name) / "config").read_text(errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+
+    def held(self, name: str) -> Path:
+        """Is there while the guest is suspended by ourselves, for the moment that a snapshot takes."""
+        return self.of(name) / "held"
 
     def owned(self, name: str, owner_uid: str) -> ObservedGuest | None:
         """One guest, which has to be this owner's. Raises NotOursError."""
@@ -118,7 +129,7 @@ class GuestDirectory:
     def prepare_start(self, name: str) -> Path:
         """Forget the last life; the path of the log for the next."""
         log = self.of(name) / "lxc.log"
-        for stale in (log, self.of(name) / "booted"):
+        for stale in (log, self.of(name) / "booted", self.held(name)):
             stale.unlink(missing_ok=True)
         return log
 

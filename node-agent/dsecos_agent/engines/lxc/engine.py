@@ -9,7 +9,7 @@ half gone is still ours.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -23,6 +23,7 @@ from dsecos_agent.engines.lxc import attach, cgroups, counters, host, state
 from dsecos_agent.engines.lxc import config as lxc_config
 from dsecos_agent.engines.lxc.console import open_console
 from dsecos_agent.engines.lxc.directory import GuestDirectory
+from dsecos_agent.engines.lxc.disks import Disk, Disks, GuestPool
 from dsecos_agent.engines.lxc.life import Life
 from dsecos_agent.engines.lxc.subids import IdRange, Subids
 from dsecos_agent.engines.lxc.watch import DeathWatches
@@ -43,14 +44,22 @@ from dsecos_agent.processes import ToolTimeoutError, run
 from dsecos_agent.processes.files import write_atomically
 
 SECCOMP_FILE = "guest.seccomp"
+ROLLBACK_GRACE = 30.0
+"""Seconds that a guest has to end before its disk is taken back; its volumes stay as they are."""
 
 
 class LxcEngine:
     """Guests below `lxcpath`, whose id maps come from `ids`; `run_directory` remembers what was added to the
-    host.
+    host; `pools` tells which storage pools are open at the moment, for sizes and snapshots of guests in them.
     """
 
-    def __init__(self, lxcpath: Path, run_directory: Path, ids: IdRange) -> None:
+    def __init__(
+        self,
+        lxcpath: Path,
+        run_directory: Path,
+        ids: IdRange,
+        pools: Callable[[], Iterable[GuestPool]] = tuple,
+    ) -> None:
         """Nothing is touched before `ensure_ready`. Raises UnsupportedError when the lxcpath is too long."""
         if not lxcpath.is_absolute() or len(f"{lxcpath}/{'n' * 63}/command") > state.ABSTRACT_SOCKET_LIMIT:
             raise UnsupportedError(
@@ -61,6 +70,7 @@ class LxcEngine:
         self._subids = Subids(ids, run_directory / "subids.json")
         self._swap_accounting = cgroups.has_swap_accounting()
         self._guests = GuestDirectory(lxcpath)
+        self._disks = Disks(pools)
         self._life = Life(lxcpath, self._guests)
         self._watches = DeathWatches()
 
@@ -78,7 +88,7 @@ class LxcEngine:
 
     async def capabilities(self) -> Capabilities:
         """Look at the host."""
-        return await host.inspect()
+        return await host.inspect(self._disks.capabilities())
 
     def digest(self, config: GuestConfig) -> ConfigDigest:
         """Fingerprint. Raises UnsafeConfigError."""
@@ -110,6 +120,11 @@ class LxcEngine:
     async def start(self, name: str, owner_uid: str) -> ObservedGuest:
         """Start. Raises NotFoundError, NotOursError, GuestFailedError."""
         async with self._life.locks[name]:
+            guest = await asyncio.to_thread(self._guests.owned, name, owner_uid)
+            if guest is not None and guest.state is GuestState.STOPPED:
+                disk = await asyncio.to_thread(self._disk_in_pool, guest)
+                if disk is not None:
+                    await disk.finish_rollback()
             return await self._life.start(name, owner_uid)
 
     async def shutdown(self, name: str, owner_uid: str, *, grace: float) -> bool:
@@ -186,27 +201,41 @@ class LxcEngine:
     async def metrics(self, name: str) -> Metrics:
         """Counters now. Raises GuestNotRunningError."""
         guest = await self._running(name, None)
-        return await asyncio.to_thread(self._count, guest)
+        counted = await asyncio.to_thread(self._count, guest)
+        disk = await asyncio.to_thread(self._disk_in_pool, guest)
+        return replace(counted, disk_bytes=await disk.usage()) if disk else counted
 
-    async def resize_disk(self, name: str, owner_uid: str, size: int) -> None:  # noqa: ARG002
-        """Raises NotFoundError, NotOursError, UnsupportedError."""
-        await self._no_disk(name, owner_uid)
+    async def resize_disk(self, name: str, owner_uid: str, size: int) -> None:
+        """Set its limit in the pool. Raises NotFoundError, NotOursError, UnsupportedError."""
+        async with self._life.locks[name]:
+            await (await self._disk(name, owner_uid)).resize(size)
 
-    async def snapshot(self, name: str, owner_uid: str, snapshot: str, *, description: str = "") -> None:  # noqa: ARG002
-        """Raises NotFoundError, NotOursError, UnsupportedError."""
-        await self._no_disk(name, owner_uid)
+    async def snapshot(self, name: str, owner_uid: str, snapshot: str, *, description: str = "") -> None:
+        """Keep its trees, held still meanwhile. Raises NotFoundError, NotOursError, OutOfSpaceError,
+        UnsupportedError.
+        """
+        async with self._life.locks[name]:
+            disk = await self._disk(name, owner_uid)
+            if not await disk.has(snapshot) or self._guests.held(name).exists():
+                async with self._life.quiet(name, owner_uid):
+                    await disk.snapshot(snapshot, description)
 
-    async def rollback(self, name: str, owner_uid: str, snapshot: str) -> None:  # noqa: ARG002
-        """Raises NotFoundError, NotOursError, UnsupportedError."""
-        await self._no_disk(name, owner_uid)
+    async def rollback(self, name: str, owner_uid: str, snapshot: str) -> None:
+        """Stop it and take its trees back. Raises NotFoundError, NotOursError, UnsupportedError."""
+        async with self._life.locks[name]:
+            disk = await self._disk(name, owner_uid)
+            await disk.require(snapshot)
+            await self._life.stop(name, owner_uid, ROLLBACK_GRACE)
+            await disk.rollback(snapshot)
 
-    async def remove_snapshot(self, name: str, owner_uid: str, snapshot: str) -> None:  # noqa: ARG002
-        """Raises NotFoundError, NotOursError, UnsupportedError."""
-        await self._no_disk(name, owner_uid)
+    async def remove_snapshot(self, name: str, owner_uid: str, snapshot: str) -> None:
+        """Forget one. Raises NotFoundError, NotOursError, UnsupportedError."""
+        async with self._life.locks[name]:
+            await (await self._disk(name, owner_uid)).remove_snapshot(snapshot)
 
     async def list_snapshots(self, name: str) -> Sequence[Snapshot]:
-        """Raises UnsupportedError."""
-        raise UnsupportedError(f"the disk of guest {name} is in no pool")
+        """The oldest first. Raises NotFoundError, UnsupportedError."""
+        return await (await self._disk(name, None)).snapshots()
 
     def watch(self, name: str, callback: Callable[[str], None]) -> Watch:
         """Be told of the guest's death."""
@@ -253,7 +282,20 @@ class LxcEngine:
         except (FileNotFoundError, ProcessLookupError) as error:
             raise GuestNotRunningError(f"guest {guest.name} has just ended") from error
 
-    async def _no_disk(self, name: str, owner_uid: str) -> None:
-        if await asyncio.to_thread(self._guests.owned, name, owner_uid) is None:
+    async def _disk(self, name: str, owner_uid: str | None) -> Disk:
+        """Raises NotFoundError, NotOursError, UnsupportedError."""
+        guest = (
+            await self.get(name)
+            if owner_uid is None
+            else await asyncio.to_thread(self._guests.owned, name, owner_uid)
+        )
+        if guest is None:
             raise NotFoundError(f"there is no guest {name}")
-        raise UnsupportedError(f"the disk of guest {name} is in no pool")
+        disk = await asyncio.to_thread(self._disk_in_pool, guest)
+        if disk is None:
+            raise UnsupportedError(f"the disk of guest {name} is in no open storage pool")
+        return disk
+
+    def _disk_in_pool(self, guest: ObservedGuest) -> Disk | None:
+        root = self._guests.root(guest.name)
+        return self._disks.of(root, guest.owner_uid or "") if root else None

@@ -28,8 +28,14 @@ DRIVEN = frozenset(
 """What this driver does for containers; the host may take the first of them away."""
 
 
-async def inspect() -> Capabilities:
-    """Look: nothing here is known from a name or a version of the host."""
+WHY_NO_DISK = {
+    Capability.SNAPSHOT: "no storage pool is open, and snapshots are the pool's",
+    Capability.RESIZE_DISK: "no storage pool of this node has quotas",
+}
+
+
+async def inspect(disks: frozenset[Capability]) -> Capabilities:
+    """Look: nothing here is known from a name or a version of the host. `disks`: what the pools can do."""
     try:
         version = (await run(["lxc-start", "--version"], time_limit=10)).text().strip()
     except ToolMissingError:
@@ -37,11 +43,12 @@ async def inspect() -> Capabilities:
     reason = await asyncio.to_thread(_why_not_unprivileged, version)
     return Capabilities(
         engine=f"lxc {version}".strip(),
-        kinds={GuestKind.CONTAINER: DRIVEN - ({Capability.UNPRIVILEGED} if reason else set())},
+        kinds={GuestKind.CONTAINER: (DRIVEN | disks) - ({Capability.UNPRIVILEGED} if reason else set())},
         missing={
             Capability.MIGRATE: NO_CLUSTER,
             Capability.LIVE_MIGRATE: NO_CLUSTER,
             Capability.OWN_DISKS: "a guest's disk is its pool's",
+            **{each: why for each, why in WHY_NO_DISK.items() if each not in disks},
             **({Capability.UNPRIVILEGED: reason} if reason else {}),
         },
         limits=await asyncio.to_thread(_limits),

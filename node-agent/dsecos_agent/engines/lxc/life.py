@@ -1,10 +1,12 @@
 """A guest's life, driven by liblxc's tools. One operation a guest at a time; any may be killed half way."""
 
 import asyncio
+import contextlib
 import math
 import os
 import signal
 from collections import defaultdict
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from dsecos_agent.adapter_errors import NotFoundError
@@ -65,11 +67,9 @@ class Life:
         if guest.state is GuestState.SUSPENDED:
             raise IllegalTransitionError(f"guest {name} is {guest.state}: resume it first, or stop it")
         # The tool may be killed when the time is over: the guest was asked, and that is all that it does.
-        try:
+        with contextlib.suppress(ToolTimeoutError):
             wait = str(max(1, math.ceil(grace)))
             await self._tool("lxc-stop", name, "--nokill", "-t", wait, time_limit=max(grace, 0.1))
-        except ToolTimeoutError:
-            pass
         after = await self.settled(name, owner_uid)
         return after is None or after.state is GuestState.STOPPED
 
@@ -92,11 +92,33 @@ class Life:
 
     async def suspend(self, name: str, owner_uid: str) -> None:
         """Hold. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
-        await self._become(name, owner_uid, "lxc-freeze", GuestState.SUSPENDED)
+        self._guests.held(name).unlink(missing_ok=True)
+        await self._turn("lxc-freeze", name, owner_uid, GuestState.SUSPENDED)
 
     async def resume(self, name: str, owner_uid: str) -> None:
         """Let go. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
-        await self._become(name, owner_uid, "lxc-unfreeze", GuestState.RUNNING)
+        await self._turn("lxc-unfreeze", name, owner_uid, GuestState.RUNNING)
+        self._guests.held(name).unlink(missing_ok=True)
+
+    @contextlib.asynccontextmanager
+    async def quiet(self, name: str, owner_uid: str) -> AsyncIterator[None]:
+        """Hold a running guest meanwhile, so that its disk is of one moment.
+
+        One that stays held because we were killed is let go by the next who does this, starts or resumes it.
+        """
+        guest = await self.settled(name, owner_uid)
+        note = self._guests.held(name)
+        try:
+            if guest is not None and guest.state is GuestState.RUNNING:
+                note.touch(mode=0o600)
+                await self._turn("lxc-freeze", name, owner_uid, GuestState.SUSPENDED)
+            yield
+        finally:
+            if note.exists():
+                # A guest that has ended meanwhile need not be let go.
+                with contextlib.suppress(GuestNotRunningError):
+                    await self._turn("lxc-unfreeze", name, owner_uid, GuestState.RUNNING)
+                note.unlink(missing_ok=True)
 
     async def settled(self, name: str, owner_uid: str) -> ObservedGuest | None:
         """Wait until it neither starts nor stops: somebody else, or we before a restart, may be at it."""
@@ -109,7 +131,7 @@ class Life:
                 raise GuestFailedError(f"guest {name} stays {guest.state}", self._guests.log_tail(name))
             await asyncio.sleep(0.02)
 
-    async def _become(self, name: str, owner_uid: str, program: str, wanted: GuestState) -> None:
+    async def _turn(self, program: str, name: str, owner_uid: str, wanted: GuestState) -> None:
         guest = await self.settled(name, owner_uid)
         if guest is None or guest.state is GuestState.STOPPED:
             raise GuestNotRunningError(f"guest {name} is {guest.state if guest else 'not there'}")
