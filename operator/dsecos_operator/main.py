@@ -40,7 +40,7 @@ async def build(runtime: Runtime, settings: OperatorSettings) -> Sequence[Contro
     return [
         LicenseController(runtime),
         BackupPlaceholder(runtime),
-        NodeController(runtime),
+        NodeController(runtime, settings.rules()),
         ZoneController(runtime),
         StackController(runtime, settings, renderer),
     ]

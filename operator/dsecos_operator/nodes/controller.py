@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from dsecos_api import Condition, Guest, Node, Reason, Type, ZoneAttachment
+from dsecos_api import Condition, ConditionStatus, Guest, Node, Reason, Stack, Type, ZoneAttachment
 from dsecos_api.names import AGENT_LEASE, LABEL_NODE, OPERATOR_FINALIZER, node_namespace
+from dsecos_api.node import DrainStatus
 from dsecos_runtime import (
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
@@ -17,6 +18,7 @@ from dsecos_runtime import (
     NODE,
     ROLE_BINDING,
     SERVICE_ACCOUNT,
+    STACK,
     ZONE_ATTACHMENT,
     Controller,
     Input,
@@ -26,12 +28,18 @@ from dsecos_runtime import (
     Requeue,
     Runtime,
     act_all,
+    utcnow,
 )
 
 from dsecos_operator.kinds import SECRET_STAMP, Stamp, node_of
+from dsecos_operator.maintenance import report, view
+from dsecos_operator.maintenance.report import Outcome
 from dsecos_operator.nodes import heartbeat, status
 from dsecos_operator.nodes.plan import Action, AddFinalizer, Apply, Observed, Remove, RemoveFinalizer, plan
 from dsecos_operator.nodes.registration import node_role
+from dsecos_operator.scheduling import Rules
+from dsecos_operator.stacks.occupancy import occupants
+from dsecos_operator.stacks.wakeups import upkeep_changed
 
 LOOK_AGAIN = 10.0
 """Seconds between two looks at a node whose agent is not there, or whose namespace is going away."""
@@ -45,9 +53,10 @@ class NodeController(Controller):
     name = "node"
     outputs = (NAMESPACE, SERVICE_ACCOUNT, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, SECRET_STAMP)
 
-    def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, runtime: Runtime, rules: Rules, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._runtime = runtime
+        self._rules = rules
         self._clock = clock
         self._seen: dict[Key, heartbeat.Seen] = {}
         self.inputs = (
@@ -56,6 +65,8 @@ class NodeController(Controller):
                 LEASE, keys=_node_of_lease, changed=_promise_changed, fields=f"metadata.name={AGENT_LEASE}"
             ),
             Input(GUEST, keys=_node_of_object, changed=_is_new),
+            Input(GUEST, keys=self._draining, changed=upkeep_changed),
+            Input(STACK, keys=self._left_or_reached, changed=_place_changed),
             Input(ZONE_ATTACHMENT, keys=_node_of_object, changed=_is_new),
             *(
                 Input(resource, keys=_node_of_label, labels=MANAGED, changed=_essence_changed)
@@ -81,10 +92,13 @@ class NodeController(Controller):
         lease = self._runtime.cache.get(LEASE, Key(node_namespace(node.name), AGENT_LEASE))
         left = self._patience_left(key, lease)
         namespace = node_namespace(node.name)
-        new = status.status(node, namespace, lost=left <= 0, in_use=list(observed.in_use))
+        new = status.status(
+            node, namespace, lost=left <= 0, in_use=list(observed.in_use), drained=self._drained(node)
+        )
         self._tell(node, new.conditions)
         await self._runtime.status.write(NODE, node, new)
-        return Requeue(LOOK_AGAIN if left <= 0 or node.deleting else left + 0.5)
+        soon = left <= 0 or node.deleting or node.spec.maintenance
+        return Requeue(LOOK_AGAIN if soon else left + 0.5)
 
     def _observe(self, key: Key) -> Observed | None:
         cache = self._runtime.cache
@@ -98,12 +112,17 @@ class NodeController(Controller):
                 there[resource.kind, Key.of(found)] = found
         for stamp in cache.list(SECRET_STAMP, label=(LABEL_NODE, node.name)):
             there[SECRET_STAMP.kind, Key.of(stamp)] = stamp
-        guests = tuple(
+        guests = [
             f"{each.spec.stack_ref.namespace}/{each.spec.stack_ref.name}"
             for each in cache.list(GUEST, namespace)
-        )
+        ]
+        coming = [
+            f"{each.namespace}/{each.name}"
+            for each in cache.list(STACK)
+            if each.status.moving_to == node.name and not each.deleting
+        ]
         attachments = tuple(each.name for each in cache.list(ZONE_ATTACHMENT, namespace))
-        return Observed(node, there, in_use=guests, attachments=attachments)
+        return Observed(node, there, in_use=tuple(dict.fromkeys([*guests, *coming])), attachments=attachments)
 
     async def _confirmed(self, observed: Observed) -> Observed:
         """Whether something is gone is asked of the API server: a watch may not have told of it yet."""
@@ -139,13 +158,62 @@ class NodeController(Controller):
         seen = self._seen[key] = heartbeat.see(self._seen.get(key), lease, now)
         return seen.at + heartbeat.patience(lease) - now
 
+    def _drained(self, node: Node) -> tuple[DrainStatus, Outcome] | None:
+        """How far the node is emptied; None if it is not in maintenance."""
+        if not node.spec.maintenance:
+            return None
+        cache = self._runtime.cache
+        stacks, guests = cache.list(STACK), cache.list(GUEST)
+        places = occupants(stacks, guests)
+        world = view.World(cache.list(NODE), stacks, guests, places, self._rules, utcnow())
+        residents, drain = view.drain(node, world)
+        return report.progress(residents, drain), report.outcome(residents, drain)
+
+    def _draining(self, guest: Guest) -> Iterable[Key]:
+        return self._in_maintenance(node_of(guest.namespace))
+
+    def _left_or_reached(self, stack: Stack) -> Iterable[Key]:
+        for name in {stack.status.node, stack.status.moving_to} - {None}:
+            yield from self._in_maintenance(name or "")
+
+    def _in_maintenance(self, name: str) -> Iterable[Key]:
+        node = self._runtime.cache.get(NODE, Key("", name))
+        return (Key("", name),) if node is not None and node.spec.maintenance else ()
+
     def _tell(self, node: Node, conditions: list[Condition]) -> None:
         old = status.of(node, Type.READY)
         lost = next((each for each in conditions if each.reason == Reason.AGENT_LOST), None)
         if lost is not None and (old is None or old.reason != Reason.AGENT_LOST):
             self._runtime.events.warning(NODE, node, lost.reason, lost.message)
+        for reason, message in maintenance_news(
+            status.of(node, Type.DRAINED),
+            next((each for each in conditions if each.type == Type.DRAINED), None),
+        ):
+            self._runtime.events.normal(NODE, node, reason, message)
         if status.of(node, Type.NODE_REGISTERED) is None and conditions:
             self._runtime.events.normal(NODE, node, Reason.REGISTERED, conditions[0].message)
+
+
+def maintenance_news(old: Condition | None, new: Condition | None) -> list[tuple[Reason, str]]:
+    """What is told when a drain begins, is done, and when the maintenance is over."""
+    told = []
+    if old is None and new is not None:
+        told.append((Reason.MAINTENANCE, "maintenance begins: guests are moved or stopped by spec.drain"))
+    if new is not None and new.status == ConditionStatus.TRUE and (old is None or old.status != new.status):
+        told.append((Reason.DRAINED, new.message))
+    if old is not None and new is None:
+        told.append((Reason.AVAILABLE, "maintenance is over: guests get their own runPolicy again"))
+    return told
+
+
+def _place_changed(old: Stack | None, new: Stack) -> bool:
+    return old is None or _place(old) != _place(new)
+
+
+def _place(stack: Stack) -> tuple[object, ...]:
+    status, spec = stack.status, stack.spec
+    ready = next((each.status for each in status.conditions if each.type == Type.READY), None)
+    return status.node, status.moving_to, stack.deleting, spec.paused, spec.disruption_group, ready
 
 
 def _worth_a_look(old: Node | None, new: Node) -> bool:

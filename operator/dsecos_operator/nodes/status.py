@@ -8,15 +8,26 @@ any.
 from __future__ import annotations
 
 from dsecos_api import Condition, Node, Reason, Type
-from dsecos_api.node import NodeStatus
+from dsecos_api.node import DrainStatus, NodeStatus
 from dsecos_runtime import Conditions
+
+from dsecos_operator.maintenance.report import Outcome
 
 OURS = frozenset({Reason.AGENT_LOST, Reason.NEVER_REPORTED})
 """Reasons of a Ready condition that only the operator gives."""
 
 
-def status(node: Node, namespace: str, *, lost: bool, in_use: list[str]) -> NodeStatus:
-    """`lost`: the agent is silent for too long; `in_use`: guests that keep a Node from being removed."""
+def status(
+    node: Node,
+    namespace: str,
+    *,
+    lost: bool,
+    in_use: list[str],
+    drained: tuple[DrainStatus, Outcome] | None = None,
+) -> NodeStatus:
+    """`lost`: the agent is silent for too long; `in_use`: guests that keep a Node from being removed;
+    `drained`: how far it is emptied, while it is in maintenance.
+    """
     generation = node.metadata.generation
     conditions = Conditions(node.status, generation)
     conditions.true(Type.NODE_REGISTERED, Reason.REGISTERED, f"namespace {namespace}")
@@ -38,7 +49,11 @@ def status(node: Node, namespace: str, *, lost: bool, in_use: list[str]) -> Node
         text = "waits until its guests are gone: " + ", ".join(in_use[:5]) if in_use else "is being removed"
         conditions.set(Type.RECONCILING, True, Reason.IN_USE if in_use else Reason.DELETING, text)
         written.add(Type.RECONCILING)
+    if drained is not None:
+        conditions.set(Type.DRAINED, drained[1].done, drained[1].reason, drained[1].message)
+        written.add(Type.DRAINED)
     return NodeStatus(
+        drain=drained[0] if drained is not None else None,
         agent_namespace=namespace,
         # Where the agent does not look, nobody else can say that this generation was looked at.
         observed_generation=generation if Type.READY in written else None,

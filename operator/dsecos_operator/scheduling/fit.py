@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from dsecos_api import Node, Reason, Type
 from dsecos_api.conditions import ConditionStatus
-from dsecos_api.node import EngineType, PortRange
+from dsecos_api.node import PortRange
 from dsecos_api.quantity import format_bytes, format_millicores, parse, to_bytes, to_millicores
-from dsecos_api.types import GuestType
 
-from dsecos_operator.scheduling.model import Occupant, PortKey, Rules, Wanted
+from dsecos_operator.scheduling.companions import Map, violations
+from dsecos_operator.scheduling.engines import runs
+from dsecos_operator.scheduling.model import Obstacle, Occupant, PortKey, Rules, Wanted
 
 HOST_PORTS = (PortRange(port=1024, end_port=65535),)
 """What a node gives out unless its spec says otherwise: the ports below are for services of the host (RFC
@@ -19,27 +19,27 @@ HOST_PORTS = (PortRange(port=1024, end_port=65535),)
 """
 
 
-@dataclass(frozen=True)
-class Obstacle:
-    """What keeps a Stack from a node. `passing`: it may go away without a change to either."""
-
-    why: str
-    passing: bool
-    reason: Reason = Reason.NO_NODE_FITS
-
-
 def obstacles(
-    node: Node, wanted: Wanted, occupants: Sequence[Occupant], rules: Rules, *, staying: bool = False
+    node: Node,
+    wanted: Wanted,
+    occupants: Sequence[Occupant],
+    rules: Rules,
+    *,
+    places: Map | None = None,
+    staying: bool = False,
 ) -> list[Obstacle]:
     """Everything that keeps `wanted` from `node`; empty if it fits.
 
-    `occupants`: everybody who has a place; `wanted` itself is not counted. `staying`: it is there already, so
-    only what it uses is judged, and not whether the node takes newcomers.
+    `occupants`: everybody who has a place; `wanted` itself is not counted. `places`: the labels of all Nodes.
+    `staying`: it is there already, so only what it uses is judged, and not whether the node takes newcomers.
     """
     here = [each for each in occupants if each.node == node.name and each.uid != wanted.uid]
-    found = [] if staying else [*_node(node, wanted), *_home(node, wanted, occupants)]
+    newcomer = () if staying else (*_node(node, wanted), *_home(node, wanted, occupants))
+    others = [each for each in occupants if not each.orphan]
+    company = () if staying else violations(node.name, wanted, others, places or Map([node]))
     return [
-        *found,
+        *newcomer,
+        *(Obstacle(why, passing=True) for why in company),
         *_pools(node, wanted),
         *_given_ports(node, wanted.host_ports - _held(wanted, occupants)),
         *_ports(wanted, here, rules),
@@ -55,9 +55,7 @@ def _node(node: Node, wanted: Wanted) -> Iterator[Obstacle]:
         yield Obstacle("it is in maintenance", passing=True)
     if ready is None or ready.status != ConditionStatus.TRUE:
         yield Obstacle(f"it is not Ready ({ready.reason if ready else Reason.NEVER_REPORTED})", passing=True)
-    if node.spec.engine.type != EngineType.LXC or wanted.type != GuestType.CONTAINER:
-        why = f"engine {node.spec.engine.type} runs no guests of type {wanted.type} in this version"
-        yield Obstacle(why, passing=False, reason=Reason.UNSUPPORTED)
+    yield from runs(node, wanted.type)
     for name, value in wanted.selector:
         if node.metadata.labels.get(name) != value:
             yield Obstacle(f"it lacks the label {name}={value}", passing=False)
@@ -72,8 +70,8 @@ def _home(node: Node, wanted: Wanted, occupants: Iterable[Occupant]) -> Iterator
         for each in occupants
         if (each.namespace, each.zone) == (wanted.namespace, wanted.zone) and each.uid != wanted.uid
     }
-    if homes and node.name not in homes:
-        yield Obstacle(f"zone {wanted.zone} is local and lives on {', '.join(sorted(homes))}", passing=False)
+    if homes - {node.name}:
+        yield Obstacle(f"zone {wanted.zone} is local and lives on {', '.join(sorted(homes))}", passing=True)
 
 
 def _pools(node: Node, wanted: Wanted) -> Iterator[Obstacle]:

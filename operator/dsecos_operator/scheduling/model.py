@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dsecos_api import Reason
 from dsecos_api.types import GuestType
+
+from dsecos_operator.scheduling.companions import Member, Placed
 
 PortKey = tuple[str, int]
 """A port of a node: protocol and number."""
 
 
-@dataclass(frozen=True)
-class Occupant:
-    """A Stack that has a place: its guest, or its claim where the guest is not there yet."""
+@dataclass(frozen=True, kw_only=True)
+class Occupant(Placed):
+    """A Stack that has a place: its guest, or its claim where the guest is not there yet.
 
-    namespace: str
-    stack: str
-    uid: str
-    node: str
-    zone: str
+    One that is on its way is there twice: on the node that it leaves, and on the one that it goes to.
+    """
+
     address: str
     cpu: int
     """Thousandths of a core."""
@@ -27,16 +28,14 @@ class Occupant:
     host_ports: frozenset[PortKey]
     id_base: int | None
     """First host id of its id map; None while it has none."""
+    orphan: bool = False
+    """Left behind by a Stack that is gone: nobody's companion."""
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A Stack that wants a place. The first part is who it is, the rest what it needs."""
+@dataclass(frozen=True, kw_only=True)
+class Wanted(Member):
+    """A Stack that wants a place, and what it needs."""
 
-    namespace: str
-    stack: str
-    uid: str
-    zone: str
     type: GuestType
     selector: tuple[tuple[str, str], ...]
     cpu: int
@@ -45,6 +44,21 @@ class Wanted:
     pools: frozenset[str]
     data_on: str | None = None
     """Node that holds retained data of an earlier life of this Stack."""
+    node: str | None = None
+    """The only Node that it wants."""
+    volumes: bool = False
+    """Whether it has data that outlives its guest."""
+    id_base: int | None = None
+    """First host id of its guest, which it keeps when it moves."""
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What keeps a Stack from a node. `passing`: it may go away without a change to either."""
+
+    why: str
+    passing: bool
+    reason: Reason = Reason.NO_NODE_FITS
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,59 @@ from dsecos_api import Node, Reason
 from dsecos_api.quantity import to_bytes
 
 from dsecos_operator.rendering.refused import Refused
-from dsecos_operator.scheduling.fit import Obstacle, obstacles
-from dsecos_operator.scheduling.model import Occupant, Rules, Wanted
+from dsecos_operator.scheduling.companions import Map, Member, awaited, liking
+from dsecos_operator.scheduling.engines import arriving, leaving
+from dsecos_operator.scheduling.fit import obstacles
+from dsecos_operator.scheduling.model import Obstacle, Occupant, Rules, Wanted
 
 
-def place(wanted: Wanted, nodes: Sequence[Node], occupants: Sequence[Occupant], rules: Rules) -> str:
-    """Name of the node with the most memory left. Raises Refused, naming each node and what keeps it."""
-    found = {node.name: obstacles(node, wanted, occupants, rules) for node in nodes}
-    fitting = [node for node in nodes if not found[node.name]]
-    if not fitting:
-        raise _nowhere(found)
-    return min(fitting, key=lambda node: (-_free(node, occupants), node.name)).name
+def place(
+    wanted: Wanted,
+    nodes: Sequence[Node],
+    occupants: Sequence[Occupant],
+    rules: Rules,
+    unplaced: Sequence[Member] = (),
+) -> str:
+    """Name of the node that suits it best: what it prefers, then the most memory left.
+
+    Raises Refused, naming each node and what keeps it. `unplaced`: Stacks without a place.
+    """
+    ahead = awaited(wanted, unplaced)
+    if ahead:
+        why = f"waits for {_stacks(ahead)}, which it has to be together with and which has no place yet"
+        raise Refused(Reason.NO_NODE_FITS, why, stalled=False)
+    places = Map(nodes)
+    found = {
+        node.name: obstacles(node, wanted, occupants, rules, places=places) for node in _named(wanted, nodes)
+    }
+    return _best(wanted, nodes, occupants, found, places)
+
+
+def move(
+    wanted: Wanted, source: Node, nodes: Sequence[Node], occupants: Sequence[Occupant], rules: Rules
+) -> str:
+    """Name of the node that a guest of `source` can be moved to. Raises Refused."""
+    fixed = leaving(source, wanted)
+    if fixed is not None:
+        raise Refused(Reason.UNSUPPORTED, fixed)
+    places = Map(nodes)
+    found = {
+        node.name: [
+            *arriving(source, node, wanted, occupants),
+            *obstacles(node, wanted, occupants, rules, places=places),
+        ]
+        for node in _named(wanted, nodes)
+        if node.name != source.name
+    }
+    if not found:
+        raise Refused(Reason.NO_NODE_FITS, "there is no other Node", stalled=False)
+    return _best(wanted, nodes, occupants, found, places)
 
 
 def stay(wanted: Wanted, node: Node | None, name: str, occupants: Sequence[Occupant], rules: Rules) -> None:
     """Raises Refused if what `wanted` asks for now cannot be had on the node that it is on.
 
-    A node that is gone, away or in maintenance keeps its guests: they are not placed anew in this version.
+    A node that is gone or away keeps its guests: nobody knows whether they still write.
     """
     if node is None:
         raise Refused(Reason.NO_NODE_FITS, f"it is placed on Node {name}, which does not exist any more")
@@ -33,10 +69,42 @@ def stay(wanted: Wanted, node: Node | None, name: str, occupants: Sequence[Occup
         raise _nowhere({name: found})
 
 
+def _named(wanted: Wanted, nodes: Sequence[Node]) -> Sequence[Node]:
+    if wanted.node is None:
+        return nodes
+    named = [node for node in nodes if node.name == wanted.node]
+    if not named:
+        why = f"spec.placement.node: there is no Node {wanted.node}"
+        raise Refused(Reason.NO_NODE_FITS, why, stalled=False)
+    return named
+
+
+def _best(
+    wanted: Wanted,
+    nodes: Sequence[Node],
+    occupants: Sequence[Occupant],
+    found: dict[str, list[Obstacle]],
+    places: Map,
+) -> str:
+    fitting = [node for node in nodes if found.get(node.name) == []]
+    if not fitting:
+        raise _nowhere(found)
+
+    def rank(node: Node) -> tuple[int, int, str]:
+        return -liking(node.name, wanted, occupants, places), -_free(node, occupants), node.name
+
+    return min(fitting, key=rank).name
+
+
 def _free(node: Node, occupants: Iterable[Occupant]) -> int:
     allocatable = node.status.allocatable
     taken = sum(each.memory for each in occupants if each.node == node.name)
     return to_bytes(allocatable.memory) - taken if allocatable else 0
+
+
+def _stacks(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"Stack {', '.join(names[:3])}{more}"
 
 
 def _nowhere(found: dict[str, list[Obstacle]]) -> Refused:

@@ -8,10 +8,10 @@ from typing import Any
 from dsecos_api import Guest, Stack
 from dsecos_api.names import LABEL_MANAGED_BY, OPERATOR_FINALIZER, node_namespace
 from dsecos_api.stack import StackStatus
-from dsecos_runtime import CONFIG_MAP, GUEST, STACK, Conflict, Key, NotFound, Resource, Runtime
+from dsecos_runtime import CONFIG_MAP, GUEST, SECRET, STACK, Conflict, Key, NotFound, Resource, Runtime
 
-from dsecos_operator.kinds import ANNOTATION_DIGEST, CONFIG_MAP_STAMP, LABEL_RETAINED, SECRET_STAMP
-from dsecos_operator.stacks import plan, retained
+from dsecos_operator.kinds import ANNOTATION_DIGEST, CONFIG_MAP_STAMP, LABEL_RETAINED, SECRET_STAMP, Stamp
+from dsecos_operator.stacks import actions, retained
 from dsecos_operator.stacks.claim import claim_of
 from dsecos_operator.stacks.desired import labels, secrets_digest
 from dsecos_operator.stacks.references import References
@@ -25,33 +25,35 @@ class Actor:
         self._references = references
 
     async def act(
-        self, key: Key, stack: Stack | None, claimed: StackStatus | None, action: plan.Action
+        self, key: Key, stack: Stack | None, claimed: StackStatus | None, action: actions.Action
     ) -> None:
         """`claimed`: the status that a claim is written with. Raises ClusterError, Refused."""
         cluster = self._runtime.cluster
         match action:
-            case plan.AddFinalizer() if stack is not None:
+            case actions.AddFinalizer() if stack is not None:
                 await cluster.add_finalizer(STACK, stack, OPERATOR_FINALIZER)
-            case plan.RemoveFinalizer() if stack is not None:
+            case actions.RemoveFinalizer() if stack is not None:
                 await cluster.remove_finalizer(STACK, stack, OPERATOR_FINALIZER)
-            case plan.WriteClaim(claim) if stack is not None and claimed is not None:
+            case actions.WriteClaim(claim) if stack is not None and claimed is not None:
                 await self._runtime.status.write(STACK, stack, claimed, urgent=True)
                 written = self._runtime.cache.get(STACK, key)
                 if written is None or written.uid != stack.uid or claim_of(written) != claim:
                     raise Conflict("the claim was not taken: the Stack is gone or was replaced")
-            case plan.ApplyGuest(guest):
+            case actions.ApplyGuest(guest):
                 await cluster.apply(GUEST, guest)
-            case plan.DeleteGuest(guest):
+            case actions.DeleteGuest(guest):
                 await self._check_owner(guest, stack)
                 await self._delete(GUEST, guest.namespace, guest.name, guest.uid)
-            case plan.ApplySecret() if stack is not None:
+            case actions.ApplySecret() if stack is not None:
                 await self._apply_secret(stack, action)
-            case plan.DeleteSecret(stamp):
+            case actions.CopySecret(stamp, namespace):
+                await self._copy_secret(stamp, namespace)
+            case actions.DeleteSecret(stamp):
                 await self._delete(SECRET_STAMP, stamp.namespace, stamp.name, stamp.uid)
-            case plan.Remember(node, entry) if stack is not None:
+            case actions.Remember(node, entry) if stack is not None:
                 await self._remember(stack, node, entry)
 
-    async def _apply_secret(self, stack: Stack, action: plan.ApplySecret) -> None:
+    async def _apply_secret(self, stack: Stack, action: actions.ApplySecret) -> None:
         values = await self._references.secrets(stack)
         if secrets_digest(stack.uid, values) != action.digest:
             raise Conflict("a Secret has changed meanwhile")
@@ -66,6 +68,23 @@ class Actor:
                 },
                 "type": "Opaque",
                 "data": {name: base64.b64encode(value).decode() for name, value in values.items()},
+            },
+        )
+
+    async def _copy_secret(self, stamp: Stamp, namespace: str) -> None:
+        found = await self._runtime.cluster.get(SECRET, stamp.name, stamp.namespace)
+        metadata = found["metadata"]
+        await self._runtime.cluster.apply(
+            SECRET_STAMP,
+            {
+                "metadata": {
+                    "name": stamp.name,
+                    "namespace": namespace,
+                    "labels": metadata.get("labels") or {},
+                    "annotations": {ANNOTATION_DIGEST: metadata["annotations"][ANNOTATION_DIGEST]},
+                },
+                "type": "Opaque",
+                "data": found.get("data") or {},
             },
         )
 

@@ -1,41 +1,58 @@
-"""Where a Stack is to be: the place it has, if it can have it as it wants it now, or a new one. Pure."""
+"""Where a Stack is to be: the place it has, if it can have it as it wants it now, or another one. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from dsecos_api import NetworkZone, Node, Reason, Stack, Type
+from dsecos_api import Guest, NetworkZone, Node, Reason, Stack, Type
 from dsecos_api.names import guest_name
-from dsecos_api.quantity import to_bytes, to_millicores
-from dsecos_api.types import GuestType
 from dsecos_runtime import is_true
 
 from dsecos_operator.rendering.refused import Refused
-from dsecos_operator.scheduling import Occupant, Rules, Wanted, addresses, place, stay
-from dsecos_operator.stacks.claim import Claim, claim_of
-from dsecos_operator.stacks.occupancy import host_ports
+from dsecos_operator.scheduling import Occupant, addresses, place, stay
+from dsecos_operator.stacks.claim import Claim
+from dsecos_operator.stacks.departure import Surroundings, departure
+from dsecos_operator.stacks.moving import has_failed
+from dsecos_operator.stacks.occupancy import wanted_of
 
 
 def assign(
     stack: Stack,
     zone: NetworkZone,
+    around: Surroundings,
     *,
-    nodes: Sequence[Node],
-    occupants: Sequence[Occupant],
-    rules: Rules,
+    present: Claim | None,
+    guest: Guest | None,
     data_on: str | None,
 ) -> Claim:
-    """The claim that the Stack should have: the one it has, if nothing is to change. Raises Refused."""
+    """The claim that the Stack should have: `present`, if nothing is to change. Raises Refused."""
     check_zone(zone)
-    present = claim_of(stack)
     wanted = wanted_of(stack, data_on)
-    address = _address(stack, zone, present, occupants)
+    address = _address(stack, zone, present, around.occupants)
     if present is None:
-        node = place(wanted, nodes, occupants, rules)
+        node = place(wanted, around.nodes, around.occupants, around.rules, around.unplaced)
         return Claim(node, guest_name(stack.namespace, stack.name, stack.uid), 1, address)
-    node_object = next((each for each in nodes if each.name == present.node), None)
-    stay(wanted, node_object, present.node, occupants, rules)
-    return Claim(present.node, present.guest, present.epoch, address)
+    source = next((each for each in around.nodes if each.name == present.node), None)
+    # Before there is a guest there is nothing that could be moved.
+    if wanted.node not in (None, present.node) and source is not None and guest is not None:
+        target = _another(stack, guest, source, around)
+        return replace(present, moving_to=target, failed_move=None)
+    stay(wanted, source, present.node, around.occupants, around.rules)
+    return replace(present, address=address, failed_move=has_failed(stack, around.now))
+
+
+def _another(stack: Stack, guest: Guest, source: Node, around: Surroundings) -> str:
+    """The node that spec.placement names in place of `source`. Raises Refused."""
+    failed = has_failed(stack, around.now)
+    if failed is not None:
+        why = f"moving to {failed.node} failed: {failed.message}; it is tried again after ten minutes"
+        raise Refused(Reason.MIGRATION_FAILED, why, stalled=False)
+    try:
+        return departure(stack, guest, source, around)
+    except Refused as refused:
+        why = f"spec.placement.node: it stays on {source.name}: {refused.message}"
+        raise Refused(refused.reason, why, stalled=refused.stalled) from None
 
 
 def check_zone(zone: NetworkZone) -> None:
@@ -46,24 +63,6 @@ def check_zone(zone: NetworkZone) -> None:
     if zone.deleting or not zone.status.gateway:
         state = "is being deleted" if zone.deleting else "has no gateway yet"
         raise Refused(Reason.ZONE_NOT_READY, f"NetworkZone {zone.name} {state}", stalled=False)
-
-
-def wanted_of(stack: Stack, data_on: str | None) -> Wanted:
-    """What the Stack asks of a node."""
-    spec = stack.spec
-    return Wanted(
-        namespace=stack.namespace,
-        stack=stack.name,
-        uid=stack.uid,
-        zone=spec.zone,
-        type=spec.type or GuestType.CONTAINER,
-        selector=tuple(sorted((spec.placement.node_selector if spec.placement else {}).items())),
-        cpu=to_millicores(spec.resources.cpu),
-        memory=to_bytes(spec.resources.memory),
-        host_ports=host_ports(spec.expose),
-        pools=frozenset(volume.pool for volume in spec.volumes if volume.pool),
-        data_on=data_on,
-    )
 
 
 def _address(stack: Stack, zone: NetworkZone, present: Claim | None, occupants: Sequence[Occupant]) -> str:

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import datetime
 
 from dsecos_api import Condition, Reason, Stack, Type
-from dsecos_runtime import GUEST, NODE, STACK, Controller, Key, Requeue, Runtime, act_all, get_logger
+from dsecos_runtime import (
+    GUEST,
+    NODE,
+    STACK,
+    Controller,
+    Key,
+    Requeue,
+    Runtime,
+    act_all,
+    get_logger,
+    utcnow,
+)
 
-from dsecos_operator.kinds import CONFIG_MAP_STAMP, SECRET_STAMP, node_of
+from dsecos_operator.kinds import CONFIG_MAP_STAMP, SECRET_STAMP
 from dsecos_operator.license.check import check as check_license
-from dsecos_operator.rendering import Policy, Refused, Renderer, Rendering, Request, catalog
-from dsecos_operator.scheduling import id_base
+from dsecos_operator.maintenance import view
+from dsecos_operator.rendering import Policy, Refused, Renderer, Request, catalog
 from dsecos_operator.settings import OperatorSettings
-from dsecos_operator.stacks import desired, retained
+from dsecos_operator.stacks import retained
 from dsecos_operator.stacks.act import Actor
-from dsecos_operator.stacks.assign import assign
-from dsecos_operator.stacks.claim import claim_of
+from dsecos_operator.stacks.actions import Action, ApplyGuest, RemoveFinalizer, WriteClaim
+from dsecos_operator.stacks.decide import Prepared, decide
 from dsecos_operator.stacks.findings import Findings, Problem
 from dsecos_operator.stacks.news import news
 from dsecos_operator.stacks.observe import Observed, observe
 from dsecos_operator.stacks.occupancy import occupants
-from dsecos_operator.stacks.plan import Action, ApplyGuest, Desired, RemoveFinalizer, WriteClaim, plan
+from dsecos_operator.stacks.plan import Desired, plan
 from dsecos_operator.stacks.references import References, secret_values
 from dsecos_operator.stacks.status import status
 from dsecos_operator.stacks.wakeups import WakeUps
 
 LOOK_AGAIN = 30.0
 """Seconds until the next look at a Stack that waits for something that may not wake it."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What was found out before places are looked at."""
-
-    rendering: Rendering
-    secret_digest: str | None
 
 
 class StackController(Controller):
@@ -77,12 +81,13 @@ class StackController(Controller):
             return None
         await self._report(key, findings)
         problem = findings.problem
-        return Requeue(LOOK_AGAIN) if problem is not None and not problem.refused.stalled else None
+        waits = problem is not None and not problem.refused.stalled
+        return Requeue(LOOK_AGAIN) if waits or self._on_the_way(key) else None
 
     async def _prepare(self, stack: Stack, observed: Observed) -> Prepared | Problem:
         """License and rendering. What already runs goes on without a License."""
         verdict = check_license(observed.licenses)
-        if not verdict.licensed and observed.guest is None:
+        if not verdict.licensed and not observed.own:
             return Problem(Type.LICENSED, Refused(verdict.reason, verdict.message))
         if observed.zone is None:
             message = f"spec.zone: there is no NetworkZone {stack.spec.zone} in namespace {stack.namespace}"
@@ -128,63 +133,27 @@ class StackController(Controller):
         if stack is None or stack.deleting:
             self.wake(key)
             return None
-        wanted, findings = self._assign(stack, observed, prepared)
-        actions = plan(observed, wanted)
+        now = utcnow()
+        world = self._world(observed, now)
+        wanted, findings = decide(stack, observed, prepared, world, self._settings.guest_id_base)
+        actions = plan(observed, wanted, now)
         if stack.spec.paused:
-            findings = Findings(
-                findings.license,
-                findings.claim,
-                findings.problem,
-                findings.notes,
-                self._kept_back(observed, wanted),
-            )
+            findings = replace(findings, waiting=self._kept_back(observed, wanted))
         freed = any(isinstance(action, ApplyGuest) for action in actions) and observed.guest is not None
         await self._act(key, observed, findings, actions)
+        moved = any(isinstance(action, WriteClaim) for action in actions) and observed.claim is not None
+        if moved:  # what was kept back while it was on its way comes now
+            self.wake(key)
         if freed:  # it may have given up memory or a port that others wait for
             for waiting in self._wakeups.pending():
                 self.wake(waiting)
         return findings
 
-    def _assign(
-        self, stack: Stack, observed: Observed, prepared: Prepared | Problem
-    ) -> tuple[Desired, Findings]:
-        verdict, claim = check_license(observed.licenses), claim_of(stack)
-        zone = observed.zone
-        if isinstance(prepared, Problem):
-            return Desired(), Findings(verdict, claim, prepared)
-        notes = _notes(stack, prepared.rendering)
+    def _world(self, observed: Observed, now: datetime) -> view.World:
         cache = self._runtime.cache
-        places = occupants(cache.list(STACK), cache.list(GUEST)) + retained.orphans(observed.retained)
-        try:
-            if zone is None:
-                raise Refused(Reason.ZONE_NOT_FOUND, f"NetworkZone {stack.spec.zone} is gone", stalled=False)
-            claim = assign(
-                stack,
-                zone,
-                nodes=cache.list(NODE),
-                occupants=places,
-                rules=self._settings.rules(),
-                data_on=retained.home(observed.retained, stack),
-            )
-            guest = desired.guest(
-                stack,
-                zone,
-                claim,
-                document=prepared.rendering.document,
-                secret_digest=prepared.secret_digest,
-                id_base=self._id_base(
-                    observed, claim.node, [each.id_base for each in places if each.node == claim.node]
-                ),
-            )
-        except Refused as refused:
-            return Desired(), Findings(verdict, claim_of(stack), Problem(Type.SCHEDULED, refused), notes)
-        return Desired(claim, guest, prepared.secret_digest), Findings(verdict, claim, None, notes)
-
-    def _id_base(self, observed: Observed, node: str, taken: list[int | None]) -> int:
-        guest = observed.guest
-        if guest is not None and node_of(guest.namespace) == node:
-            return guest.spec.id_map.base
-        return id_base(self._settings.guest_id_base, [each for each in taken if each is not None])
+        stacks, guests = cache.list(STACK), cache.list(GUEST)
+        places = occupants(stacks, guests) + retained.orphans(observed.retained)
+        return view.World(cache.list(NODE), stacks, guests, places, self._settings.rules(), now)
 
     @staticmethod
     def _kept_back(observed: Observed, wanted: Desired) -> int:
@@ -199,30 +168,40 @@ class StackController(Controller):
                     update={"spec": wanted.guest.spec.model_copy(update={"paused": guest.spec.paused})}
                 ),
                 wanted.secret_digest,
+                wanted.upkeep,
             )
         going_on = stack.model_copy(update={"spec": stack.spec.model_copy(update={"paused": None})})
-        return len(plan(Observed(**{**vars(observed), "stack": going_on}), wanted))
+        return len(plan(Observed(**{**vars(observed), "stack": going_on}), wanted, utcnow()))
 
     async def _act(self, key: Key, observed: Observed, findings: Findings, actions: list[Action]) -> None:
         async def one(action: Action) -> None:
             stack = self._runtime.cache.get(STACK, key) or observed.stack
             claimed = None
             if isinstance(action, WriteClaim) and stack is not None:
-                claimed = status(observed, stack, findings)
+                claimed = status(observed, stack, replace(findings, claim=action.claim))
                 self._tell(stack, claimed.conditions)
             await self._actor.act(key, stack, claimed, action)
 
         await act_all(actions, one)
 
+    def _on_the_way(self, key: Key) -> bool:
+        """Whether the Stack moves, or is on a node that is being emptied."""
+        stack = self._runtime.cache.get(STACK, key)
+        if stack is None or stack.status.node is None:
+            return False
+        node = self._runtime.cache.get(NODE, Key("", stack.status.node))
+        moves = stack.status.moving_to is not None or stack.status.failed_move is not None
+        return moves or (node is not None and bool(node.spec.maintenance))
+
     async def _remove(self, key: Key, observed: Observed) -> Requeue | None:
         """Take everything away; the finalizer last."""
-        actions = plan(observed, Desired())
+        actions = plan(observed, Desired(), utcnow())
         stack = observed.stack
         await self._act(key, observed, Findings(check_license(observed.licenses)), actions)
         if stack is None or any(isinstance(action, RemoveFinalizer) for action in actions):
             self._told.pop(stack.uid if stack is not None else "", None)
             return None
-        await self._report(key, Findings(check_license(observed.licenses), claim_of(stack)))
+        await self._report(key, Findings(check_license(observed.licenses), observed.claim))
         return None
 
     async def _report(self, key: Key, findings: Findings) -> None:
@@ -230,6 +209,8 @@ class StackController(Controller):
         stack = observed.stack
         if stack is None:
             return
+        # An action may have given it another place.
+        findings = replace(findings, claim=observed.claim or findings.claim)
         new = status(observed, stack, findings)
         self._tell(stack, new.conditions)
         await self._runtime.status.write(STACK, stack, new)
@@ -242,18 +223,3 @@ class StackController(Controller):
             (self._runtime.events.warning if warning else self._runtime.events.normal)(
                 STACK, stack, reason, message
             )
-
-
-def _notes(stack: Stack, rendering: Rendering) -> tuple[str, ...]:
-    """What can be had, but is probably not what was meant."""
-    notes = [
-        f"volume {volume.name} is used by no service"
-        for volume in stack.spec.volumes
-        if volume.name not in rendering.volumes
-    ]
-    notes += [
-        f"port {each.port}/{each.protocol} is exposed, but published by no service"
-        for each in stack.spec.expose
-        if not rendering.reaches(each.port, str(each.protocol))
-    ]
-    return tuple(notes)

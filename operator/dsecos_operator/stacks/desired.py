@@ -10,6 +10,7 @@ from dsecos_api import Guest, Metadata, NetworkZone, Stack
 from dsecos_api.guest import GuestCompose, GuestNetwork, GuestSpec, IdMap, StackRef
 from dsecos_api.names import (
     AGENT_FINALIZER,
+    ANNOTATION_RESTART,
     GUEST_TEMPLATE,
     LABEL_MANAGED_BY,
     LABEL_STACK,
@@ -25,6 +26,9 @@ from dsecos_api.types import DeletionPolicy, GuestType, RunPolicy
 from dsecos_operator.scheduling import ID_COUNT, mac
 from dsecos_operator.stacks.claim import Claim
 from dsecos_operator.stacks.retained import policy
+
+MAX_RESTART = 253
+"""Characters that Guest.spec.restart takes."""
 
 
 def guest(
@@ -74,9 +78,20 @@ def guest(
                 secret_name=claim.guest if secret_digest is not None else None,
             ),
             run_policy=spec.run_policy or RunPolicy.RUNNING,
+            restart=restart(stack),
+            startup=spec.startup,
+            drift_policy=spec.drift_policy,
             deletion_policy=spec.deletion_policy or DeletionPolicy.DELETE,
         ),
     )
+
+
+def restart(stack: Stack) -> str | None:
+    """The restart that was asked for last. One too long for the Guest is told apart by its SHA-256."""
+    text = stack.metadata.annotations.get(ANNOTATION_RESTART)
+    if text is None or len(text) <= MAX_RESTART:
+        return text or None
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def labels(stack: Stack) -> dict[str, str]:

@@ -23,7 +23,7 @@ from dsecos_operator.kinds import (
     Stamp,
     node_of,
 )
-from dsecos_operator.stacks.claim import claim_of
+from dsecos_operator.stacks.claim import Claim, believed, claim_of
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,31 @@ class Observed:
     neighbours: int = 0
     """Others that need that attachment."""
     retained: tuple[ConfigMapStamp, ...] = ()
+    target: Node | None = None
+    """The node that the Stack is on its way to."""
+    target_attachment: ZoneAttachment | None = None
+    """The zone on that one."""
+
+    @property
+    def own(self) -> tuple[Guest, ...]:
+        """The Guests of this very Stack: two while one of them is left behind."""
+        uid = self.stack.uid if self.stack is not None else ""
+        return tuple(each for each in self.guests if each.spec.stack_ref.uid == uid)
+
+    @property
+    def claim(self) -> Claim | None:
+        """The place that the Stack has."""
+        return believed(claim_of(self.stack), self.own) if self.stack is not None else None
 
     @property
     def guest(self) -> Guest | None:
-        """The Guest of this very Stack."""
-        uid = self.stack.uid if self.stack is not None else ""
-        return next((each for each in self.guests if each.spec.stack_ref.uid == uid), None)
+        """The Guest in that place."""
+        claim = self.claim
+        return self.guest_on(claim.node) if claim is not None else None
 
-    @property
-    def secret(self) -> Stamp | None:
-        """The Secret that goes with that Guest or is made ahead of it."""
-        claim = claim_of(self.stack) if self.stack is not None else None
-        if claim is None:
-            return None
-        key = (node_namespace(claim.node), claim.guest)
-        return next((each for each in self.secrets if (each.namespace, each.name) == key), None)
+    def guest_on(self, node: str) -> Guest | None:
+        """The Stack's Guest on a node."""
+        return next((each for each in self.own if node_of(each.namespace) == node), None)
 
 
 def observe(cache: Cache, key: Key) -> Observed:
@@ -74,7 +84,9 @@ def observe(cache: Cache, key: Key) -> Observed:
     )
     if stack is None:
         return Observed(None, guests=guests, secrets=secrets)
-    claim = claim_of(stack)
+    uid = stack.uid
+    claim = believed(claim_of(stack), [each for each in guests if each.spec.stack_ref.uid == uid])
+    target = claim.moving_to if claim else None
     zone = Key(stack.namespace, stack.spec.zone)
     return Observed(
         stack=stack,
@@ -86,6 +98,8 @@ def observe(cache: Cache, key: Key) -> Observed:
         attachment=_attachment(cache, zone, claim.node) if claim else None,
         neighbours=_neighbours(cache, stack, claim.node) if claim and stack.deleting else 0,
         retained=tuple(cache.list(CONFIG_MAP_STAMP, label=(LABEL_RETAINED, "true"))),
+        target=cache.get(NODE, Key("", target)) if target else None,
+        target_attachment=_attachment(cache, zone, target) if target else None,
     )
 
 

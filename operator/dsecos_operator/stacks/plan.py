@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from datetime import datetime
 
 from dsecos_api import Guest, Stack
-from dsecos_api.names import AGENT_FINALIZER, OPERATOR_FINALIZER
-from dsecos_api.types import DeletionPolicy
-from pydantic import BaseModel
+from dsecos_api.names import OPERATOR_FINALIZER
+from dsecos_api.types import DeletionPolicy, RunPolicy
 
-from dsecos_operator.kinds import ANNOTATION_DIGEST, Stamp, node_of
-from dsecos_operator.stacks import retained
-from dsecos_operator.stacks.claim import Claim, claim_of
+from dsecos_operator.kinds import ANNOTATION_DIGEST, node_of
+from dsecos_operator.maintenance.upkeep import NO_MAINTENANCE, Upkeep
+from dsecos_operator.stacks import moving, retained
+from dsecos_operator.stacks.actions import (
+    Action,
+    AddFinalizer,
+    ApplyGuest,
+    ApplySecret,
+    DeleteGuest,
+    DeleteSecret,
+    Remember,
+    RemoveFinalizer,
+    WriteClaim,
+)
+from dsecos_operator.stacks.claim import Claim, claim_of, has_arrived
+from dsecos_operator.stacks.guests import same, with_spec
 from dsecos_operator.stacks.observe import Observed
 
 
@@ -25,103 +37,54 @@ class Desired:
     guest: Guest | None = None
     secret_digest: str | None = None
     """None: the guest needs no secrets."""
+    upkeep: Upkeep = NO_MAINTENANCE
+    """What the maintenance of its node means for it."""
 
 
-@dataclass(frozen=True)
-class AddFinalizer:
-    """The Stack may not vanish while something of it is on a node."""
-
-    name: ClassVar[str] = "stack-finalizer-add"
-
-
-@dataclass(frozen=True)
-class WriteClaim:
-    """The place is written down before anything is made there."""
-
-    claim: Claim
-    name: ClassVar[str] = "stack-claim"
-
-
-@dataclass(frozen=True)
-class ApplySecret:
-    """The guest's secrets, on the node that runs it and on no other."""
-
-    namespace: str
-    secret: str
-    digest: str
-    name: ClassVar[str] = "secret-apply"
-
-
-@dataclass(frozen=True)
-class DeleteSecret:
-    """No guest needs it any more."""
-
-    stamp: Stamp
-    name: ClassVar[str] = "secret-delete"
-
-
-@dataclass(frozen=True)
-class ApplyGuest:
-    """The order to the node."""
-
-    guest: Guest
-    name: ClassVar[str] = "guest-apply"
-
-
-@dataclass(frozen=True)
-class DeleteGuest:
-    """The order to the node to take it away; the Guest says what becomes of its data."""
-
-    guest: Guest
-    name: ClassVar[str] = "guest-delete"
-
-
-@dataclass(frozen=True)
-class Remember:
-    """What outlives the Stack on a node; `entry` None: nothing does."""
-
-    node: str
-    entry: str | None
-    name: ClassVar[str] = "retained-apply"
-
-
-@dataclass(frozen=True)
-class RemoveFinalizer:
-    """Nothing of the Stack is left on any node."""
-
-    name: ClassVar[str] = "stack-finalizer-remove"
-
-
-Action = (
-    AddFinalizer
-    | WriteClaim
-    | ApplySecret
-    | DeleteSecret
-    | ApplyGuest
-    | DeleteGuest
-    | Remember
-    | RemoveFinalizer
-)
-
-
-def plan(observed: Observed, desired: Desired) -> list[Action]:
-    """Every action is idempotent, and the list is empty after all were done."""
+def plan(observed: Observed, desired: Desired, now: datetime) -> list[Action]:
+    """Every action is idempotent, and the list is empty after all were done. `now`: when a move failed."""
     stack = observed.stack
     if stack is None:
         return [*_strangers(observed, uid=""), *_unneeded_secrets(observed, keep=None)]
     if stack.deleting:
-        return _removal(observed, stack)
+        return _removal(observed, stack, now)
     strangers = _strangers(observed, uid=stack.uid)
     if stack.spec.paused:
         return [*strangers, *_pause(observed)]
+    on_the_way = _move(observed, now)
+    if on_the_way is not None:
+        return [*strangers, *on_the_way]
     actions: list[Action] = []
     if desired.claim is not None and desired.claim != claim_of(stack):
         if OPERATOR_FINALIZER not in stack.metadata.finalizers:
             actions.append(AddFinalizer())
-        actions.append(WriteClaim(desired.claim))
+        moves = desired.claim.moving_to is not None
+        actions.append(WriteClaim(desired.claim, "stack-reserve" if moves else "stack-claim"))
     if desired.guest is not None:
-        actions += _guest(observed, desired.guest, desired.secret_digest)
+        wanted = desired.upkeep.applied(desired.guest, observed.guest)
+        actions += _guest(observed, wanted, desired.secret_digest)
+    elif observed.guest is not None and not observed.guest.deleting:
+        actions += _kept(observed.guest, stack, desired.upkeep)
     return [*strangers, *actions]
+
+
+def _move(observed: Observed, now: datetime) -> list[Action] | None:
+    """What a move asks for; None if the Stack is not on its way, or has nothing left to do for it."""
+    claim = observed.claim
+    if claim is None:
+        return None
+    if claim.moving_to is not None:
+        return moving.under_way(observed, claim, now)
+    return moving.arrived(observed, claim) or None
+
+
+def _kept(guest: Guest, stack: Stack, upkeep: Upkeep) -> list[Action]:
+    """A change that cannot be had leaves the guest as it is; maintenance of its node comes and goes all the
+    same.
+    """
+    own = (stack.spec.run_policy or RunPolicy.RUNNING) if guest.spec.maintenance else guest.spec.run_policy
+    wanted = upkeep.applied(with_spec(guest, maintenance=None, run_policy=own), guest)
+    return [] if same(guest, wanted) else [ApplyGuest(wanted)]
 
 
 def _guest(observed: Observed, wanted: Guest, digest: str | None) -> list[Action]:
@@ -146,14 +109,24 @@ def _pause(observed: Observed) -> list[Action]:
     return [ApplyGuest(with_spec(guest, paused=True))]
 
 
-def _removal(observed: Observed, stack: Stack) -> list[Action]:
+def _removal(observed: Observed, stack: Stack, now: datetime) -> list[Action]:
     if OPERATOR_FINALIZER not in stack.metadata.finalizers:
         return []
-    guest = observed.guest
-    if guest is not None:
-        if guest.deleting:
-            return []
-        return [*_remember(observed, stack, guest), *_last_word(stack, guest), DeleteGuest(guest)]
+    claim = observed.claim
+    if claim is not None and observed.own:
+        # A guest that has arrived elsewhere is removed there.
+        here = claim.moving_to is not None and any(
+            has_arrived(each, claim.moving_to) and not each.deleting for each in observed.own
+        )
+        over = moving.under_way(observed, claim, now) if here else moving.arrived(observed, claim)
+        if over:
+            return over
+    actions: list[Action] = []
+    for guest in observed.own:
+        if not guest.deleting:
+            actions += [*_remember(observed, stack, guest), *_last_word(stack, guest), DeleteGuest(guest)]
+    if observed.own:
+        return actions
     leftovers = [*_strangers(observed, uid=stack.uid), *_unneeded_secrets(observed, keep=None)]
     # The zone's controller takes the zone from the node; a Stack that was the last one there waits for it.
     if leftovers or observed.guests or (observed.attachment is not None and observed.neighbours == 0):
@@ -203,28 +176,3 @@ def _unneeded_secrets(observed: Observed, keep: tuple[str, str] | None) -> list[
         for each in observed.secrets
         if (each.namespace, each.name) not in needed and each.metadata.deletion_timestamp is None
     ]
-
-
-def with_spec(guest: Guest, **changes: Any) -> Guest:
-    """The Guest with some fields of its spec changed, as it is applied."""
-    update: dict[str, Any] = {"resource_version": None, "annotations": {}, "owner_references": []}
-    # An apply that no longer names the finalizer would take it away.
-    metadata = guest.metadata.model_copy(update={**update, "finalizers": [AGENT_FINALIZER]})
-    return guest.model_copy(update={"metadata": metadata, "spec": guest.spec.model_copy(update=changes)})
-
-
-def same(present: Guest, wanted: Guest) -> bool:
-    """Whether an apply would change nothing. The order in lists that are maps means nothing."""
-    labelled = wanted.metadata.labels.items() <= present.metadata.labels.items()
-    return labelled and _canonical(present.spec) == _canonical(wanted.spec)
-
-
-def _canonical(spec: BaseModel) -> Any:
-    raw = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    raw["volumes"] = sorted(raw.get("volumes", []), key=lambda each: each["name"])
-    ports = raw["network"].get("ports", [])
-    raw["network"]["ports"] = sorted(
-        ({**each, "from": sorted(each.get("from", []))} for each in ports),
-        key=lambda each: (each["port"], each["protocol"]),
-    )
-    return raw

@@ -89,6 +89,7 @@ def orphans(config_maps: Iterable[ConfigMapStamp]) -> list[Occupant]:
             memory=0,
             host_ports=frozenset(),
             id_base=each.get("idBase"),
+            orphan=True,
         )
         for config_map in config_maps
         if config_map.name == CONFIG_MAP

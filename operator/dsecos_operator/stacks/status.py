@@ -30,17 +30,21 @@ OUTCOME = {
 def status(observed: Observed, stack: Stack, findings: Findings) -> StackStatus:
     """The whole of it: what is not set here goes from the object."""
     conditions = Conditions(stack.status, stack.metadata.generation, order=STACK_STEPS)
-    guest, claim = observed.guest, findings.claim
-    _own_steps(conditions, findings)
+    claim = findings.claim
+    guest = observed.guest_on(claim.node) if claim is not None else observed.guest
+    _own_steps(conditions, findings, guest)
     _guest_steps(conditions, guest)
     conditions.false(Type.REGISTERED, Reason.NOT_CONFIGURED, "no Portainer configured")
-    _outcome(conditions, observed, stack, findings)
+    _outcome(conditions, observed, stack, findings, guest)
     return StackStatus(
         observed_generation=stack.metadata.generation,
         node=claim.node if claim else None,
         guest=claim.guest if claim else None,
         epoch=claim.epoch if claim else None,
         address=claim.address if claim else None,
+        moving_to=claim.moving_to if claim else None,
+        failed_move=claim.failed_move if claim else None,
+        state=guest.status.lifecycle.state if guest and guest.status.lifecycle else None,
         endpoints=endpoints(guest.spec.network.ports if guest else stack.spec.expose, observed.node)
         if claim
         else [],
@@ -73,7 +77,7 @@ def converged(guest: Guest) -> bool:
     return current and documented and is_true(guest.status, Type.READY)
 
 
-def _own_steps(conditions: Conditions, findings: Findings) -> None:
+def _own_steps(conditions: Conditions, findings: Findings, guest: Guest | None) -> None:
     verdict = findings.license
     conditions.set(Type.LICENSED, verdict.licensed, verdict.reason, verdict.message)
     problem = findings.problem
@@ -88,11 +92,18 @@ def _own_steps(conditions: Conditions, findings: Findings) -> None:
     if problem is not None:
         conditions.false(Type.SCHEDULED, problem.refused.reason, problem.refused.message)
     elif findings.claim is not None:
-        conditions.true(Type.SCHEDULED, Reason.PLACED, _placed(findings.claim))
+        conditions.true(Type.SCHEDULED, Reason.PLACED, _placed(findings.claim, guest))
 
 
-def _placed(claim: Claim) -> str:
-    return f"on {claim.node} with {claim.address}"
+def _placed(claim: Claim, guest: Guest | None) -> str:
+    text = f"on {claim.node} with {claim.address}"
+    if claim.failed_move is not None:
+        text += f"; moving to {claim.failed_move.node} failed: {claim.failed_move.message}"
+    elif claim.moving_to is not None:
+        text += f"; on its way to {claim.moving_to}"
+    if guest is not None and guest.spec.maintenance:
+        text += f"; stopped while {claim.node} is in maintenance"
+    return text
 
 
 def _guest_steps(conditions: Conditions, guest: Guest | None) -> None:
@@ -107,8 +118,10 @@ def _guest_steps(conditions: Conditions, guest: Guest | None) -> None:
         conditions.set(step, value, found.reason, found.message)
 
 
-def _outcome(conditions: Conditions, observed: Observed, stack: Stack, findings: Findings) -> None:
-    guest, problem = observed.guest, findings.problem
+def _outcome(
+    conditions: Conditions, observed: Observed, stack: Stack, findings: Findings, guest: Guest | None
+) -> None:
+    problem, claim = findings.problem, findings.claim
     if stack.deleting:
         conditions.reconciling(Reason.DELETING, _why_it_stays(observed))
     elif problem is not None:
@@ -117,13 +130,21 @@ def _outcome(conditions: Conditions, observed: Observed, stack: Stack, findings:
         (conditions.stalled if refused.stalled else conditions.reconciling)(refused.reason, message)
     elif findings.waiting:
         conditions.unknown(Type.READY, Reason.PAUSED, f"spec.paused keeps {findings.waiting} changes back")
+    elif claim is not None and claim.moving_to is not None:
+        text = f"the guest moves from {claim.node} to {claim.moving_to}"
+        conditions.reconciling(Reason.MIGRATING, text)
     elif guest is None:
-        conditions.reconciling(Reason.PROGRESSING, "the guest is being created")
+        moved = bool(observed.own)
+        text = "the guest has arrived and is taken over" if moved else "the guest is being created"
+        conditions.reconciling(Reason.MIGRATING if moved else Reason.PROGRESSING, text)
     elif observed.node is None or _lost(observed.node):
-        name = findings.claim.node if findings.claim else ""
+        name = claim.node if claim else ""
         conditions.unknown(
             Type.READY, Reason.AGENT_LOST, f"Node {name} does not report; nobody knows how the guest is"
         )
+    elif guest.spec.maintenance:
+        text = f"Node {observed.node.name} is in maintenance; the guest is started again when that is over"
+        conditions.reconciling(Reason.MAINTENANCE, text)
     else:
         _from_guest(conditions, guest, stack.spec.run_policy or RunPolicy.RUNNING)
 

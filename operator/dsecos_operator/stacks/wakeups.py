@@ -20,7 +20,15 @@ from dsecos_runtime import (
     is_true,
 )
 
-from dsecos_operator.kinds import CONFIG_MAP_STAMP, LABEL_RETAINED, SECRET_STAMP, Stamp, labelled_stack
+from dsecos_operator.kinds import (
+    CONFIG_MAP_STAMP,
+    LABEL_RETAINED,
+    SECRET_STAMP,
+    Stamp,
+    labelled_stack,
+    node_of,
+)
+from dsecos_operator.maintenance.view import is_down
 from dsecos_operator.stacks.claim import claim_of
 from dsecos_operator.stacks.references import secret_values
 
@@ -35,9 +43,12 @@ class WakeUps:
         """Everything that can change what a Stack should be, or what is said of it."""
         return (
             Input(STACK, keys=self._of_stack, changed=ignoring_status),
+            Input(STACK, keys=self._of_companion, changed=_standing_changed),
             Input(GUEST, keys=self._of_guest),
+            Input(GUEST, keys=self._of_fellow, changed=upkeep_changed),
             Input(NETWORK_ZONE, keys=self._of_zone, changed=_zone_changed),
             Input(ZONE_ATTACHMENT, keys=self._of_attachment, changed=lambda _, __: False),
+            Input(ZONE_ATTACHMENT, keys=self._of_way),
             Input(NODE, keys=self._of_node, changed=_node_changed),
             Input(LICENSE, keys=self._of_license, changed=ignoring_status),
             Input(SECRET_STAMP, keys=self._of_secret, changed=_version_changed),
@@ -55,6 +66,34 @@ class WakeUps:
         yield Key.of(stack)
         if claim_of(stack) is not None:
             yield from self.pending()
+
+    def _of_companion(self, stack: Stack) -> Iterable[Key]:
+        """Those that wait for this one's place, or for it to be Ready before they are taken down."""
+        group = stack.spec.disruption_group
+        for each in self._cache.list(STACK, stack.namespace):
+            if each.uid == stack.uid:
+                continue
+            waits = each.spec.placement is not None and claim_of(each) is None
+            if waits or (group is not None and each.spec.disruption_group == group):
+                yield Key.of(each)
+
+    def _of_fellow(self, guest: Guest) -> Iterable[Key]:
+        """On a node in maintenance the others may wait for this one."""
+        node = self._cache.get(NODE, Key("", node_of(guest.namespace)))
+        if node is not None and node.spec.maintenance:
+            yield from self._placed_on(node)
+
+    def _of_way(self, attachment: ZoneAttachment) -> Iterable[Key]:
+        """A Stack on its way waits until its zone is in force where it goes."""
+        ref = attachment.spec.zone_ref
+        for stack in self._cache.list(STACK, ref.namespace):
+            if stack.spec.zone == ref.name and stack.status.moving_to is not None:
+                yield Key.of(stack)
+
+    def _placed_on(self, node: Node) -> Iterable[Key]:
+        for stack in self._cache.list(STACK):
+            if node.name in (stack.status.node, stack.status.moving_to):
+                yield Key.of(stack)
 
     def _of_guest(self, guest: Guest) -> Iterable[Key]:
         ref = guest.spec.stack_ref
@@ -76,8 +115,7 @@ class WakeUps:
         ]
 
     def _of_node(self, node: Node) -> Iterable[Key]:
-        placed = (Key.of(each) for each in self._cache.list(STACK) if each.status.node == node.name)
-        return {*placed, *self.pending()}
+        return {*self._placed_on(node), *self.pending()}
 
     def _of_license(self, _: License) -> Iterable[Key]:
         return self._cache.keys(STACK)
@@ -99,6 +137,25 @@ class WakeUps:
                 yield Key.of(stack)
         if LABEL_RETAINED in stamp.metadata.labels:  # data was given up
             yield from self.pending()
+
+
+def _standing_changed(old: Stack | None, new: Stack) -> bool:
+    """Whether its place is another one, or its disruption group has one more or less that serves."""
+    if old is None:
+        return False
+    ready = is_true(old.status, Type.READY), is_true(new.status, Type.READY)
+    moved = claim_of(old) != claim_of(new)
+    return moved or (new.spec.disruption_group is not None and ready[0] != ready[1])
+
+
+def upkeep_changed(old: Guest | None, new: Guest) -> bool:
+    """Whether a guest's part in a drain is another one."""
+    return old is None or _part(old) != _part(new)
+
+
+def _part(guest: Guest) -> tuple[Any, ...]:
+    spec = guest.spec
+    return spec.maintenance, spec.run_policy, spec.paused, spec.migrate, guest.deleting, is_down(guest)
 
 
 def _version_changed(old: Stamp | None, new: Stamp) -> bool:
@@ -128,4 +185,5 @@ def _judged(node: Node) -> tuple[Any, ...]:
         status.allocatable.memory,
         status.allocatable.guests,
     )
-    return node.spec, node.metadata.labels, node.deleting, ready, room, status.addresses
+    engine = status.engine_cluster, sorted(status.capabilities)
+    return node.spec, node.metadata.labels, node.deleting, ready, room, status.addresses, engine

@@ -116,7 +116,8 @@ def _place_changed(old: Stack | None, new: Stack) -> bool:
 
 
 def _place(stack: Stack) -> tuple[object, ...]:
-    return stack.spec.zone, stack.status.node, stack.status.address, stack.deleting
+    status = stack.status
+    return stack.spec.zone, status.node, status.moving_to, status.address, stack.deleting
 
 
 def _zone_of_guest(guest: Guest) -> Iterable[Key]:

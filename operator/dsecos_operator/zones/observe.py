@@ -23,8 +23,9 @@ class Observed:
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Nodes with a guest of the zone, and those that a Stack is about to get one on."""
-        claimed = {each.status.node for each in self.stacks if each.status.node and not each.deleting}
+        """Nodes with a guest of the zone, and those where a Stack is about to get one or is on its way to."""
+        places = [(each.status.node, each.status.moving_to) for each in self.stacks if not each.deleting]
+        claimed = {node for place in places for node in place if node}
         return tuple(sorted(claimed | {node_of(each.namespace) for each in self.guests}))
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from dsecos_api.types import DeletionPolicy
 from dsecos_operator.stacks import retained
-from dsecos_operator.stacks.plan import (
+from dsecos_operator.stacks.actions import (
     AddFinalizer,
     ApplyGuest,
     ApplySecret,
@@ -16,8 +16,8 @@ from dsecos_operator.stacks.plan import (
     Remember,
     RemoveFinalizer,
     WriteClaim,
-    same,
 )
+from dsecos_operator.stacks.guests import same
 from hypothesis import given
 from hypothesis import strategies as st
 

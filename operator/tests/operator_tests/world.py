@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from dsecos_api import Guest, NetworkZone, Stack
@@ -10,26 +11,27 @@ from dsecos_api.names import OPERATOR_FINALIZER, node_namespace
 from dsecos_operator.kinds import ANNOTATION_DIGEST, LABEL_RETAINED, ConfigMapStamp, Stamp, node_of
 from dsecos_operator.scheduling import Rules
 from dsecos_operator.stacks import desired, retained
-from dsecos_operator.stacks.assign import assign
-from dsecos_operator.stacks.claim import claim_of
-from dsecos_operator.stacks.observe import Observed
-from dsecos_operator.stacks.occupancy import occupants
-from dsecos_operator.stacks.plan import (
+from dsecos_operator.stacks.actions import (
     Action,
     AddFinalizer,
     ApplyGuest,
     ApplySecret,
     DeleteGuest,
     DeleteSecret,
-    Desired,
     Remember,
     RemoveFinalizer,
     WriteClaim,
-    plan,
 )
+from dsecos_operator.stacks.assign import assign
+from dsecos_operator.stacks.claim import claim_of
+from dsecos_operator.stacks.departure import Surroundings
+from dsecos_operator.stacks.observe import Observed
+from dsecos_operator.stacks.occupancy import occupants
+from dsecos_operator.stacks.plan import Desired, plan
 
 from .objects import node, stack, zone
 
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SPACE = node_namespace("node-1")
 
 
@@ -77,9 +79,9 @@ class World:
         claim = assign(
             self.stack,
             self.zone,
-            nodes=[node()],
-            occupants=places,
-            rules=Rules(),
+            Surroundings([node()], places, Rules(), NOW),
+            present=observed.claim,
+            guest=observed.guest,
             data_on=retained.home(observed.retained, self.stack),
         )
         present = observed.guest
@@ -94,7 +96,7 @@ class World:
         return Desired(claim, guest, self.digest)
 
     def plan(self) -> list[Action]:
-        return plan(self.observed(), self.desired())
+        return plan(self.observed(), self.desired(), NOW)
 
     def reconcile(self, killed_after: int | None = None) -> int:
         """One pass; `killed_after` actions the operator is gone. Returns how many were done."""

@@ -203,12 +203,13 @@ class TestLife:
         node = await cloud.admin.get(NODE, agent.node)
         assert (truth(node, Type.READY), reason(node, Type.READY)) == ("True", Reason.AGENT_REPORTING)
 
-    async def test_maintenance_keeps_newcomers_away_only(
+    async def test_maintenance_with_policy_stay_keeps_newcomers_away_only(
         self, cloud: Cloud, tenant: Tenant, agent: PretendAgent
     ) -> None:
         await cloud.apply(given.stack("old", tenant.name))
         await cloud.ready("old", tenant.name)
-        await cloud.admin.patch(NODE, Key("", agent.node), {"spec": {"maintenance": True}})
+        staying = {"maintenance": True, "drain": {"policy": "Stay"}}
+        await cloud.admin.patch(NODE, Key("", agent.node), {"spec": staying})
         try:
             await cloud.apply(given.stack("new", tenant.name))
             stack = await cloud.says("new", tenant.name, Type.SCHEDULED, Reason.NO_NODE_FITS)
@@ -216,7 +217,7 @@ class TestLife:
             await cloud.apply(given.stack("old", tenant.name, expose=[{"port": 3000, "hostPort": 23044}]))
             await cloud.ready("old", tenant.name)
         finally:
-            await cloud.admin.patch(NODE, Key("", agent.node), {"spec": {"maintenance": None}})
+            await cloud.admin.patch(NODE, Key("", agent.node), {"spec": {"maintenance": None, "drain": None}})
         await cloud.ready("new", tenant.name)
 
     async def test_a_node_with_guests_cannot_leave(self, cloud: Cloud, tenant: Tenant) -> None:

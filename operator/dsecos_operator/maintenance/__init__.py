@@ -1,0 +1,1 @@
+"""Maintenance: who on a node is moved or stopped when, and what that means for each guest. Pure."""

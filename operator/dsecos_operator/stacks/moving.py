@@ -1,0 +1,149 @@
+"""A Stack's way from one node to another. Pure.
+
+    reserve     status.movingTo: room, address, ports and user ids are the Stack's on both nodes
+    order       when the zone is in force there: spec.migrate of the Guest that is left
+    arrive      when the engine has it there: status.node, with a new epoch
+    take over   its Secret, then its Guest in the other node's namespace
+    forget      the Guest that was left goes without touching anything; then its Secret
+
+Which step comes next is read off the objects, so whoever is killed between two of them goes on with the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from dsecos_api import Guest, Node, Reason, Stack, Type
+from dsecos_api.guest import Migration
+from dsecos_api.names import node_namespace
+from dsecos_api.stack import FailedMove
+from dsecos_api.types import DeletionPolicy
+from dsecos_runtime import is_true, timestamp
+
+from dsecos_operator.kinds import ANNOTATION_DIGEST, node_of
+from dsecos_operator.scheduling import engine_node
+from dsecos_operator.stacks.actions import Action, ApplyGuest, CopySecret, DeleteGuest, WriteClaim
+from dsecos_operator.stacks.claim import Claim, has_arrived
+from dsecos_operator.stacks.guests import elsewhere, reported, same, with_spec
+from dsecos_operator.stacks.observe import Observed
+from dsecos_operator.zones.status import in_force
+
+RETRY = 600.0
+"""Seconds after which a move that failed is tried again, if nothing has changed before."""
+
+
+def has_failed(stack: Stack, now: datetime) -> FailedMove | None:
+    """The move that failed a short while ago, of the Stack as it is now."""
+    failed = stack.status.failed_move
+    if failed is None or failed.generation != stack.metadata.generation:
+        return None
+    return failed if (now - datetime.fromisoformat(failed.time)).total_seconds() < RETRY else None
+
+
+def under_way(observed: Observed, claim: Claim, now: datetime) -> list[Action]:
+    """The next steps of a Stack that has a reservation; empty while it waits for an agent."""
+    source = observed.guest
+    if source is None:
+        return [_give_back(claim)]
+    if source.deleting:
+        return []
+    if has_arrived(source, claim.moving_to or ""):
+        epoch = claim.epoch + 1
+        there = replace(claim, node=claim.moving_to or "", epoch=epoch, moving_to=None, failed_move=None)
+        return [WriteClaim(there, "stack-arrive"), *_take_over(observed, there, source)]
+    if source.spec.migrate is not None:
+        why = _failure(source)
+        # The order stands until the agent says how it ended.
+        return _withdrawn(observed, claim, source, why, now) if why is not None else []
+    if claim.failed_move is not None:
+        # Its agent knows that the order is withdrawn, so the guest cannot arrive any more.
+        return [_give_back(claim)] if reported(source) else []
+    return _order(observed, claim, source)
+
+
+def _order(observed: Observed, claim: Claim, source: Guest) -> list[Action]:
+    target = observed.target
+    name = engine_node(target) if target is not None else None
+    if target is None or name is None or not _still_wanted(observed, claim, target):
+        return [_give_back(claim)]
+    if observed.target_attachment is None or not in_force(observed.target_attachment):
+        return []
+    order = Migration(node=target.name, engine_node=name)
+    return [ApplyGuest(with_spec(source, migrate=order), "guest-migrate")]
+
+
+def _give_back(claim: Claim) -> Action:
+    return WriteClaim(replace(claim, moving_to=None), "stack-give-back")
+
+
+def arrived(observed: Observed, claim: Claim) -> list[Action]:
+    """What is left to do after the Stack's place is another one: empty when it was done."""
+    for source in observed.own:
+        if node_of(source.namespace) != claim.node and has_arrived(source, claim.node):
+            return _take_over(observed, claim, source)
+    return []
+
+
+def _take_over(observed: Observed, claim: Claim, source: Guest) -> list[Action]:
+    actions: list[Action] = []
+    namespace = node_namespace(claim.node)
+    if not any(each.namespace == namespace for each in observed.own):
+        actions += _secret(observed, source, namespace)
+        taken = elsewhere(source, namespace, epoch=claim.epoch, migrate=None)
+        actions.append(ApplyGuest(taken, "guest-take-over"))
+    if source.deleting:
+        return actions
+    volumes = [
+        each.model_copy(update={"deletion_policy": DeletionPolicy.ORPHAN}) for each in source.spec.volumes
+    ]
+    released = with_spec(source, deletion_policy=DeletionPolicy.ORPHAN, volumes=volumes, paused=None)
+    if not same(source, released):
+        actions.append(ApplyGuest(released, "guest-release"))
+    return [*actions, DeleteGuest(source, "guest-forget")]
+
+
+def _secret(observed: Observed, source: Guest, namespace: str) -> list[Action]:
+    name = source.spec.compose.secret_name
+    stamps = {each.namespace: each for each in observed.secrets if each.name == name}
+    here, there = stamps.get(source.namespace), stamps.get(namespace)
+    if here is None:
+        return []
+    digests = [each.metadata.annotations.get(ANNOTATION_DIGEST) for each in (here, there) if each is not None]
+    return [] if len(digests) == 2 and digests[0] == digests[1] else [CopySecret(here, namespace)]
+
+
+def _failure(source: Guest) -> str | None:
+    """Why the agent gave the move up; None while it has not."""
+    if not reported(source):
+        return None
+    told = (each for each in source.status.conditions if each.reason == Reason.MIGRATION_FAILED)
+    return next((each.message or "no reason was given" for each in told), None)
+
+
+def _withdrawn(observed: Observed, claim: Claim, source: Guest, why: str, now: datetime) -> list[Action]:
+    stack = observed.stack
+    generation = stack.metadata.generation if stack is not None else None
+    failed = FailedMove(
+        node=claim.moving_to or "",
+        generation=generation or 0,
+        time=timestamp(now),
+        message=why[:1024],
+    )
+    recorded = replace(claim, failed_move=failed)
+    first = [WriteClaim(recorded, "stack-move-failed")] if claim.failed_move is None else []
+    return [*first, ApplyGuest(with_spec(source, migrate=None), "guest-migrate-withdraw")]
+
+
+def _still_wanted(observed: Observed, claim: Claim, target: Node) -> bool:
+    """Whether the move that was reserved for is still to be, and can be. Asked before the order is given."""
+    if observed.stack is None or not _takes_guests(target):
+        return False
+    placement = observed.stack.spec.placement
+    if placement is not None and placement.node is not None:
+        return placement.node == claim.moving_to
+    return observed.node is not None and bool(observed.node.spec.maintenance)
+
+
+def _takes_guests(node: Node) -> bool:
+    return is_true(node.status, Type.READY) and not node.deleting and not node.spec.maintenance
