@@ -198,7 +198,8 @@ ADVICE: Mapping[Reason, Advice] = {
     Reason.MIGRATING: Advice("the guest is on its way to another node", WAIT),
     Reason.MIGRATION_FAILED: Advice(
         "the guest could not be moved; it is where it was",
-        "Correct what the message names, or set `spec.placement.node` back to where it is.",
+        "Correct what the message names; it is tried again when the Stack changes, or after ten minutes. To"
+        " leave it where it is, set `spec.placement.node` back.",
     ),
     Reason.DRIFTED: Advice(
         "the guest was changed past DsecOS, and `spec.driftPolicy` is Report",

@@ -89,8 +89,10 @@ def check_state(stack: Stack, order: Order, *, needs_guest: bool = True) -> None
 
 
 def arrived(stack: Stack, target: LifecycleState) -> bool:
-    """Whether all is as the present spec asks, with the guest in that state."""
-    return verdict(stack) is Verdict.READY and stack.status.state is target
+    """Whether the guest is in that state by the present spec; one that runs is to serve, too."""
+    if target is LifecycleState.RUNNING and verdict(stack) is not Verdict.READY:
+        return False
+    return seen(stack) and stack.status.state is target
 
 
 def describe(stack: Stack) -> str:

@@ -191,7 +191,7 @@ def _facts(stack: Stack) -> RenderableType:
     rows = [
         ("Application", source),
         ("Node", status.node or ""),
-        ("Guest", status.guest or ""),
+        ("Guest", "  ".join(part for part in (status.guest, status.state) if part)),
         ("Zone", f"{spec.zone}  {status.address or ''}".rstrip()),
         (
             "Resources",

@@ -101,20 +101,39 @@ def test_it_changes_the_node_and_nothing_else_and_follows_the_guest(
     assert shop.get("stack", "shop")["spec"] == {**before, "placement": placement}
 
 
+def failed(shop: Namespace, to: Server, message: str, time: str) -> None:
+    """What the operator writes of a move that failed with the present spec."""
+    generation = shop.get("stack", "shop")["metadata"]["generation"]
+    failure = {"node": to.name, "generation": generation, "time": time, "message": message}
+    shop.set_status("stack", "shop", failedMove=failure)
+
+
 def test_a_move_that_fails_is_told_and_an_older_failure_is_not(
     dsecos: Run, shop: Namespace, servers: tuple[Server, Server]
 ) -> None:
-    old = condition("GuestReady", "True", "MigrationFailed", "an older one")
-    serve(shop, servers[0], READY, old)
+    failed(shop, servers[1], "an older one", "2026-11-20T10:00:00Z")
 
     def play() -> None:
-        serve(shop, servers[0], READY, old)
-        serve(shop, servers[0], READY, {**old, "message": "local disks cannot be moved"})
+        failed(shop, servers[1], "local disks cannot be moved", "2026-11-20T11:00:00Z")
 
     result = migrate_while(dsecos, shop, servers[1], play)
     assert result.exit_code == 1
     assert "error: stack shop was not moved: local disks cannot be moved" in result.stderr
     assert "spec.placement.node" in result.stderr
+
+
+def test_a_move_that_waits_after_a_failure_is_told_at_once_and_can_be_taken_back(
+    dsecos: Run, shop: Namespace, servers: tuple[Server, Server]
+) -> None:
+    words = ("migrate", "shop", "-n", shop.name, "--no-wait", "--to")
+    assert dsecos(*words, servers[1].name).exit_code == 0
+    failed(shop, servers[1], "local disks cannot be moved", "2026-11-20T11:00:00Z")
+    again = dsecos(*words, servers[1].name)
+    assert again.exit_code == 1
+    assert "after ten minutes" in again.stderr
+    assert dsecos(*words, servers[0].name).exit_code == 0
+    assert shop.get("stack", "shop")["spec"]["placement"]["node"] == servers[0].name
+    assert dsecos(*words, servers[1].name).exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from dsecos_api import Node, Reason, Stack
 from dsecos_api.lifecycle import LifecycleState, Order
-from dsecos_api.types import GuestType
+from dsecos_api.types import GuestType, RunPolicy
 
 from dsecos_cli.advice import ADVICE
 from dsecos_cli.cluster import Cluster
@@ -19,7 +19,6 @@ from dsecos_cli.errors import CliError, DeniedError, NotFoundError
 from dsecos_cli.options import parse_duration, parse_name
 from dsecos_cli.orders import arrived, check_free, check_state
 from dsecos_cli.resources import NODE
-from dsecos_cli.steps import seen
 from dsecos_cli.terminal import note
 
 
@@ -43,7 +42,9 @@ def migrate(
         return
     check_free(found)
     if found.status.node != to:
-        if declared != to:
+        if declared == to:
+            check_failure(found, to)
+        else:
             check_state(found, Order.MIGRATE)
         check_nodes(cluster, found, to)
     if declared == to:
@@ -98,24 +99,25 @@ def obstacle(kind: GuestType, source: Node | None, target: Node) -> str:
 def moved(before: Stack, to: str) -> Done:
     """Whether the Stack has arrived, running or stopped as its spec asks.
 
-    The function raises CliError when it says that the move failed since.
+    The function raises CliError when the move has failed since.
     """
-    old = _failures(before)
+    old = before.status.failed_move
 
     def done(stack: Stack) -> bool:
-        fresh = [said for said in _failures(stack) if said not in old]
-        if fresh and seen(stack):
-            message, _ = fresh[0]
-            raise CliError(
-                f"stack {stack.name} was not moved: {message}", ADVICE[Reason.MIGRATION_FAILED].action
-            )
-        rest = (LifecycleState.RUNNING, LifecycleState.STOPPED)
-        return stack.status.node == to and any(arrived(stack, state) for state in rest)
+        if stack.status.failed_move != old:
+            check_failure(stack, to)
+        rest = stack.spec.run_policy is RunPolicy.STOPPED
+        target = LifecycleState.STOPPED if rest else LifecycleState.RUNNING
+        return stack.status.node == to and stack.status.moving_to is None and arrived(stack, target)
 
     return done
 
 
-def _failures(stack: Stack) -> list[tuple[str, str | None]]:
-    """What is said of moves that failed, and since when."""
-    conditions = stack.status.conditions
-    return [(c.message, c.last_transition_time) for c in conditions if c.reason == Reason.MIGRATION_FAILED]
+def check_failure(stack: Stack, to: str) -> None:
+    """Raise CliError if the Stack, as it is now, could not be moved there and is not tried again yet."""
+    failed = stack.status.failed_move
+    if failed is None or failed.node != to or failed.generation != stack.metadata.generation:
+        return
+    raise CliError(
+        f"stack {stack.name} was not moved: {failed.message}", ADVICE[Reason.MIGRATION_FAILED].action
+    )

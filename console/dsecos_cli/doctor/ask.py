@@ -10,6 +10,7 @@ from dsecos_api.conditions import Condition, ConditionStatus
 
 from dsecos_cli.cluster import connect
 from dsecos_cli.doctor.model import ClusterFacts
+from dsecos_cli.doctor.proxmox import look_at
 from dsecos_cli.errors import UnreachableError
 from dsecos_cli.resources import LICENSE, NODE
 from dsecos_cli.settings import Settings
@@ -24,7 +25,7 @@ def ask(settings: Settings, kubeconfig: Path | None) -> ClusterFacts:
         if missing:
             return ClusterFacts(cluster.address, version, missing_kinds=missing)
         licenses = [_ready(License.parse(raw)) for raw in cluster.list(LICENSE)]
-        nodes = {raw["metadata"]["name"]: _ready(Node.parse(raw)) for raw in cluster.list(NODE)}
+        nodes = [Node.parse(raw) for raw in cluster.list(NODE)]
     except UnreachableError as error:
         return ClusterFacts(error=error.message, hint=error.hint)
     best = max(licenses, default=None)
@@ -33,7 +34,8 @@ def ask(settings: Settings, kubeconfig: Path | None) -> ClusterFacts:
         version=version,
         license_reason=best[1] if best else None,
         licensed=bool(best and best[0]),
-        nodes=nodes,
+        nodes={node.metadata.name or "": _ready(node) for node in nodes},
+        proxmox=tuple(facts for node in nodes if (facts := look_at(cluster, node)) is not None),
     )
 
 

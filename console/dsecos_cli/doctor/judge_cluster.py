@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dsecos_cli.advice import advice_for
+from dsecos_cli.doctor.judge_proxmox import judge_proxmox
 from dsecos_cli.doctor.model import Check, ClusterFacts, Level
 
 
@@ -38,6 +39,8 @@ def _cluster(facts: ClusterFacts) -> Iterator[Check]:
         yield Check("cluster", "nodes", Level.FAIL, "none", "`make up` joins this machine.")
     for name, (ready, reason) in sorted(facts.nodes.items()):
         yield _told(f"node {name}", ready, reason)
+    for engine in facts.proxmox:
+        yield from judge_proxmox(engine)
 
 
 def _told(name: str, ready: bool, reason: str) -> Check:

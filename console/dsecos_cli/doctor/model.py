@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from dsecos_api.node import ProxmoxEngine
+
 
 class Level(StrEnum):
     """How bad it is."""
@@ -78,6 +80,43 @@ class MachineFacts:
 
 
 @dataclass(frozen=True)
+class StorageFacts:
+    """A storage of Proxmox VE, as its node sees it."""
+
+    kind: str
+    content: frozenset[str]
+    active: bool
+    free_bytes: int | None
+
+
+@dataclass(frozen=True)
+class ProxmoxFacts:
+    """What the Proxmox VE of a Node told. What comes after something that failed is empty."""
+
+    node: str
+    """Name of the Node."""
+    engine: ProxmoxEngine
+    token: str = ""
+    """user@realm!name, never its secret."""
+    shown_fingerprint: str = ""
+    no_token: str = ""
+    """Why there is no token to ask with."""
+    error: str = ""
+    """Why nobody answered, or what was answered instead."""
+    untrusted: bool = False
+    """Nothing is pinned, and no authority that we know has signed the certificate."""
+    token_refused: bool = False
+    version: str = ""
+    permissions: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    nodes: tuple[str, ...] = ()
+    storages: Mapping[str, StorageFacts] = field(default_factory=dict)
+    bridges: tuple[str, ...] = ()
+    foreign_ids: tuple[int, ...] = ()
+    """Ids of our range that guests of others have."""
+    our_ids: int = 0
+
+
+@dataclass(frozen=True)
 class ClusterFacts:
     """What the API server told. `error` is set where it was not reached; the rest is empty then."""
 
@@ -91,3 +130,5 @@ class ClusterFacts:
     licensed: bool = False
     nodes: Mapping[str, tuple[bool, str]] = field(default_factory=dict)
     """Node -> (ready, reason); no reason while it has no Ready condition."""
+    proxmox: tuple[ProxmoxFacts, ...] = ()
+    """Of each Node whose engine is Proxmox VE."""
