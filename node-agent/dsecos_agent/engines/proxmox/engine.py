@@ -215,7 +215,8 @@ class ProxmoxEngine:
 
     async def _running(self, name: str, owner_uid: str) -> Found:
         found = await self._access.ours(name, owner_uid)
-        if found is None or not (await self._access.now(found.place)).runs:
+        now = await self._access.now(found.place) if found else None
+        if found is None or now is None or not now.runs or now.is_suspended:
             raise GuestNotRunningError(f"guest {name} is {'not running' if found else 'not there'}")
         return found
 

@@ -9,7 +9,7 @@ from dsecos_agent.engines.errors import (
     GuestNotRunningError,
     IllegalTransitionError,
 )
-from dsecos_agent.engines.model import GuestKind, Limits
+from dsecos_agent.engines.model import GuestKind, GuestState, Limits
 from dsecos_agent.engines.proxmox import options, refusals
 from dsecos_agent.engines.proxmox.access import Access, Found, Now
 from dsecos_agent.engines.proxmox.pace import back_off
@@ -63,7 +63,9 @@ class Lifecycle:
             if not now.runs:
                 return True
             if now.is_suspended:
-                raise IllegalTransitionError(f"guest {name} is suspended and hears no request to shut down")
+                raise IllegalTransitionError(
+                    f"guest {name} is {GuestState.SUSPENDED}, and hears no request to shut down"
+                )
             if _was_asked(resumed):
                 # It was asked before we were interrupted, and has had its time.
                 return False

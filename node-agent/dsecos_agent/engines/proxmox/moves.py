@@ -4,7 +4,7 @@ from typing import Any
 
 from dsecos_agent.adapter_errors import NotFoundError
 from dsecos_agent.engines.errors import GuestFailedError, IllegalTransitionError
-from dsecos_agent.engines.model import GuestKind
+from dsecos_agent.engines.model import GuestKind, GuestState
 from dsecos_agent.engines.proxmox.access import Access, Found, Now
 from dsecos_agent.engines.proxmox.pace import back_off
 from dsecos_agent.engines.proxmox.places import Place
@@ -31,7 +31,9 @@ class Moves:
                 raise NotFoundError(f"there is no node {target} in the cluster")
             now = await self._access.now(found.place)
             if now.is_suspended:
-                raise IllegalTransitionError(f"guest {name} is suspended: resume it before it is moved")
+                raise IllegalTransitionError(
+                    f"guest {name} is {GuestState.SUSPENDED}: resume it before it is moved"
+                )
             found.check_lock()
             if now.ha_managed:
                 await self._by_ha(name, found.place, now, target)

@@ -111,7 +111,18 @@ def metrics_of(name: str, now: Now) -> Metrics:
 
 
 def snapshots_of(entries: list[Mapping[str, Any]]) -> list[Snapshot]:
-    """The oldest first; `current` is what Proxmox calls the present."""
+    """The oldest first; `current` is what Proxmox calls the present.
+
+    Their times are whole seconds, so of two in one second the parent is the older.
+    """
+    parents = {str(entry["name"]): str(entry.get("parent", "")) for entry in entries}
+
+    def depth(name: str) -> int:
+        above = set[str]()
+        while (name := parents.get(name, "")) and name not in above:
+            above.add(name)
+        return len(above)
+
     found = [
         Snapshot(
             name=str(entry["name"]),
@@ -121,7 +132,7 @@ def snapshots_of(entries: list[Mapping[str, Any]]) -> list[Snapshot]:
         for entry in entries
         if entry["name"] != "current"
     ]
-    return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
+    return sorted(found, key=lambda snapshot: (snapshot.created, depth(snapshot.name)))
 
 
 class Looking:
