@@ -34,7 +34,7 @@ def ask(settings: Settings, kubeconfig: Path | None) -> ClusterFacts:
         version=version,
         license_reason=best[1] if best else None,
         licensed=bool(best and best[0]),
-        nodes={node.metadata.name or "": _ready(node) for node in nodes},
+        nodes={node.name: _ready(node) for node in nodes},
         proxmox=tuple(facts for node in nodes if (facts := look_at(cluster, node)) is not None),
     )
 

@@ -48,7 +48,7 @@ def _checks(facts: ProxmoxFacts) -> Iterator[Check]:
             "token",
             Level.FAIL,
             f"{facts.token} is refused",
-            f"pveum user token list {user}; pveum user token add {user} {name}   (and put it into the Secret)",
+            f"pveum user token add {user} {name}   (and put it into the Secret)",
         )
         return
     yield from (check(*found) for found in _findings(facts))

@@ -12,6 +12,7 @@ import socket
 import ssl
 from binascii import Error as Base64Error
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -38,25 +39,23 @@ class _RefusedError(Exception):
 
 
 def look_at(cluster: Cluster, node: Node) -> ProxmoxFacts | None:
-    """What its Proxmox VE tells; None where its engine is another. Raises nothing: `error` says what failed."""
+    """What its Proxmox VE tells; None where its engine is another. Raises nothing: what failed is told."""
     engine = node.spec.engine.proxmox
     if engine is None:
         return None
-    name = node.metadata.name or ""
-    facts = ProxmoxFacts(name, engine)
+    facts = ProxmoxFacts(node.name, engine)
     try:
-        token = _token(cluster, name, engine)
+        token = _token(cluster, node.name, engine)
     except CliError as error:
-        return ProxmoxFacts(name, engine, no_token=error.message)
-    identity = token.partition("=")[0]
+        return replace(facts, no_token=error.message)
+    facts = replace(facts, token=token.partition("=")[0])
     try:
-        shown = _fingerprint(engine.url)
-        facts = ProxmoxFacts(name, engine, identity, shown_fingerprint=shown)
-        if engine.fingerprint is not None and shown != engine.fingerprint.upper():
+        facts = replace(facts, shown_fingerprint=_fingerprint(engine.url))
+        if engine.fingerprint is not None and facts.shown_fingerprint != engine.fingerprint.upper():
             return facts
         return _ask(facts, token)
     except (OSError, _RefusedError) as error:
-        return ProxmoxFacts(name, engine, identity, facts.shown_fingerprint, error=str(error))
+        return replace(facts, error=str(error))
 
 
 def _token(cluster: Cluster, node: str, engine: ProxmoxEngine) -> str:
@@ -87,12 +86,12 @@ def _ask(facts: ProxmoxFacts, token: str) -> ProxmoxFacts:
     try:
         version = api.get("/version")
     except ssl.SSLCertVerificationError:
-        return _with(facts, untrusted=True)
+        return replace(facts, untrusted=True)
     except PermissionError:
-        return _with(facts, token_refused=True)
+        return replace(facts, token_refused=True)
     node = facts.engine.node
     nodes = tuple(str(item.get("node")) for item in api.get("/nodes"))
-    facts = _with(
+    facts = replace(
         facts,
         version=str(version.get("version", "")),
         permissions=api.get("/access/permissions") or {},
@@ -102,17 +101,13 @@ def _ask(facts: ProxmoxFacts, token: str) -> ProxmoxFacts:
         return facts
     ids = vmid_range(facts.engine.vmids)
     guests = [guest for guest in api.get("/cluster/resources?type=vm") if int(guest.get("vmid", 0)) in ids]
-    return _with(
+    return replace(
         facts,
         storages={str(item["storage"]): _storage(item) for item in api.get(f"/nodes/{node}/storage")},
         bridges=tuple(str(item["iface"]) for item in api.get(f"/nodes/{node}/network?type=any_bridge")),
         foreign_ids=tuple(sorted(int(guest["vmid"]) for guest in guests if not _is_ours(guest))),
         our_ids=sum(map(_is_ours, guests)),
     )
-
-
-def _with(facts: ProxmoxFacts, **more: Any) -> ProxmoxFacts:
-    return ProxmoxFacts(**{**{name: getattr(facts, name) for name in facts.__dataclass_fields__}, **more})
 
 
 def _storage(item: Mapping[str, Any]) -> StorageFacts:
@@ -129,7 +124,7 @@ def _is_ours(guest: Mapping[str, Any]) -> bool:
 
 
 class _Api:
-    """Reads of one API. Raises OSError without an answer, PermissionError for 401, _RefusedError otherwise."""
+    """Reads of one API. Raises OSError without an answer, PermissionError for 401, _RefusedError else."""
 
     def __init__(self, engine: ProxmoxEngine, token: str) -> None:
         import urllib3  # noqa: PLC0415 - loaded late, as the API client is
