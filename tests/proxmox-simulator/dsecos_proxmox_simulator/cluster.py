@@ -112,7 +112,7 @@ class Cluster:
         raw = site.parameters
         allow(lambda name: str(raw.get(name, "")), self, identity, endpoint.permission(self.version))
         self._proxy(endpoint, raw)
-        values = parameters.check(endpoint.parameters, raw, self.version)
+        values = parameters.check(endpoint.table(self.version), raw, self.version)
         if self.schema:
             self.schema.check_parameters(site.method, endpoint.template, raw)
         request = Request(self, identity, values, fault.effect if fault else None)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ROUND = 10.0
 """Seconds between two looks of the manager."""
+ATTEMPTS = 3
+"""Steps in a row that may fail before the manager gives up with the state error."""
 FENCE = 120.0
 """Seconds until a node that is gone counts as fenced and its guests are taken over."""
 
@@ -69,6 +71,7 @@ class Manager:
                 self.look_later(resource.sid, ROUND if world.nodes[node].online else FENCE)
 
     def _look(self, sid: str) -> None:
+        """One step towards the wanted state, and another look after it, until it is reached."""
         world = self._cluster.world
         resource = world.ha.get(sid)
         guest = world.guests.get(resource.vmid) if resource else None
@@ -77,22 +80,39 @@ class Manager:
         if not world.nodes[guest.node].online:
             self._take_over(resource, guest)
             return
+        seconds = self._step(resource, guest)
+        up = resource.state in ("started", "enabled")
+        if not seconds:
+            resource.attempts, resource.service_state = 0, "started" if up else "stopped"
+            return
+        resource.attempts += 1
+        if resource.attempts > ATTEMPTS:
+            resource.service_state = "error"
+            return
+        self.look_later(sid, ROUND + seconds)
+
+    def _step(self, resource: HaResource, guest: Guest) -> float:
+        """Begin what is next; how long it takes, 0 if nothing is to be done."""
+        if guest.lock:
+            return ROUND
         target, resource.target = resource.target, ""
-        kind = guests.PREFIX[guest.kind]
         if target and target != guest.node:
             resource.service_state = "migrate"
-            self._spawn(f"{kind}migrate", guest, guests.move_work(self._cluster, guest, target, restart=True))
-        elif resource.state in ("started", "enabled") and guest.status == "stopped":
+            self._spawn("migrate", guest, guests.move_work(self._cluster, guest, target, restart=True))
+            return guests.DURATIONS["migrate"] + guests.DURATIONS["shutdown"]
+        if resource.state in ("started", "enabled") and guest.status == "stopped":
+            work = guests.start_work(self._cluster, guest.node, guest.kind, guest.vmid)
+            self._spawn("start", guest, work)
+            return guests.DURATIONS["start"]
+        if resource.state in ("stopped", "disabled") and guest.status == "running":
             self._spawn(
-                f"{kind}start", guest, guests.start_work(self._cluster, guest.node, guest.kind, guest.vmid)
+                "shutdown", guest, guests.stop_work(self._cluster, guest, guests.DURATIONS["shutdown"])
             )
-        elif resource.state in ("stopped", "disabled") and guest.status == "running":
-            self._spawn(
-                f"{kind}shutdown", guest, guests.stop_work(self._cluster, guest, guests.DURATIONS["shutdown"])
-            )
-        resource.service_state = "started" if resource.state in ("started", "enabled") else "stopped"
+            return guests.DURATIONS["shutdown"]
+        return 0.0
 
-    def _spawn(self, type_: str, guest: Guest, work: Work) -> None:
+    def _spawn(self, what: str, guest: Guest, work: Work) -> None:
+        type_ = f"{guests.PREFIX[guest.kind]}{what}".replace("qmmigrate", "qmigrate")
         self._cluster.tasks.spawn(guest.node, type_, str(guest.vmid), Identity(ROOT), work)
 
     def _take_over(self, resource: HaResource, guest: Guest) -> None:

@@ -67,8 +67,14 @@ DEVICE = table(
 )
 UNUSED = table("volume! string format:pve-volume-id")
 
+DISKS = "|".join(("rootfs", *(f"mp{n}" for n in range(256))))
+VOLUMES = "|".join((DISKS, *(f"unused{n}" for n in range(256))))
+"""What may be resized, and what may be moved."""
+
+ENVIRONMENT = "/(\\w+=[^\\x00-\\x08\\x10-\\x1F\\x7F]*)(\\0\\w+=[^\\x00-\\x08\\x10-\\x1F\\x7F]*)*/"
+
 OPTIONS = table(
-    """
+    f"""
     arch         string =amd64|i386|arm64|armhf|riscv32|riscv64
     cmode        string =shell|console|tty
     console      boolean
@@ -78,8 +84,8 @@ OPTIONS = table(
     debug        boolean
     description  string len:..8192
     dev[n]       string props:DEVICE
-    entrypoint   string since:9.1
-    env          string since:9.1
+    entrypoint   string since:9.1 /[^\\x00-\\x08\\x10-\\x1F\\x7F]+/
+    env          string since:9.1 {ENVIRONMENT}
     features     string props:FEATURES
     hookscript   string format:pve-volume-id
     hostname     string len:..255 format:dns-name

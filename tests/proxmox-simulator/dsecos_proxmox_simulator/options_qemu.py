@@ -22,7 +22,7 @@ DISK = table(
     mbps_wr       number
     media         string =cdrom|disk
     replicate     boolean
-    serial        string format:urlencoded
+    serial        string len:..60 format:urlencoded
     shared        boolean
     size          string format:disk-size
     snapshot      boolean
@@ -97,8 +97,6 @@ NETWORK = table(
 AGENT = table(
     """
     enabled!            boolean
-    freeze-fs           boolean since:9.1
-    freeze-fs-on-backup boolean
     fstrim_cloned_disks boolean
     type                string =virtio|isa
     """
@@ -113,11 +111,24 @@ VGA = table(
 )
 MACHINE = table(
     """
-    type   string /(pc|q35|pc-q35-\\d+(\\.\\d+)+(\\+pve\\d+)?|pc-i440fx-\\d+(\\.\\d+)+(\\+pve\\d+)?)/
+    type   string len:..40 /(pc|q35|pc-q35-\\d+(\\.\\d+)+(\\+pve\\d+)?|pc-i440fx-\\d+(\\.\\d+)+(\\+pve\\d+)?)/
     viommu string =intel|virtio
     """
 )
 UNUSED = table("file! string format:pve-volume-id\nvolume string alias:file")
+
+DISKS = "|".join(
+    (
+        *(f"ide{n}" for n in range(4)),
+        *(f"scsi{n}" for n in range(31)),
+        *(f"virtio{n}" for n in range(16)),
+        *(f"sata{n}" for n in range(6)),
+        "efidisk0",
+        "tpmstate0",
+    )
+)
+VOLUMES = "|".join((DISKS, *(f"unused{n}" for n in range(256))))
+"""What may be resized, and what may be moved."""
 
 OPTIONS = table(
     """
@@ -175,7 +186,7 @@ OPTIONS = table(
     vcpus        integer 1..
     vga          string props:VGA
     virtio[n]    string props:VIRTIO
-    vmgenid      string
+    vmgenid      string /([a-fA-F0-9]{8}(-[a-fA-F0-9]{4}){3}-[a-fA-F0-9]{12}|[01])/
     """,
     AGENT=(AGENT, "enabled"),
     EFI=(EFI, "file"),

@@ -114,7 +114,7 @@ def check(parameters: Table, given: Mapping[str, object], version: str) -> dict[
             errors[name] = UNKNOWN
             continue
         try:
-            values[name] = convert(parameter, raw, name)
+            values[name] = convert(parameter, raw, name, version)
         except ValueError as error:
             errors[name] = str(error)
             continue
@@ -128,7 +128,7 @@ def check(parameters: Table, given: Mapping[str, object], version: str) -> dict[
     return values
 
 
-def convert(parameter: Parameter, raw: object, name: str = "") -> Value:
+def convert(parameter: Parameter, raw: object, name: str, version: str) -> Value:
     """One value as its type. Raises ValueError with Proxmox's words."""
     if parameter.type == "array":
         return [str(item) for item in raw] if isinstance(raw, list) else [str(raw)]
@@ -147,11 +147,11 @@ def convert(parameter: Parameter, raw: object, name: str = "") -> Value:
             raise ValueError(f"value must have a minimum value of {parameter.minimum:g}")
         if parameter.maximum is not None and value > parameter.maximum:
             raise ValueError(f"value must have a maximum value of {parameter.maximum:.0f}")
-    _check_text(parameter, text, name)
+    _check_text(parameter, text, name, version)
     return value
 
 
-def _check_text(parameter: Parameter, text: str, name: str) -> None:
+def _check_text(parameter: Parameter, text: str, name: str, version: str) -> None:
     if parameter.max_length and len(text) > parameter.max_length:
         raise ValueError(f"value may only be {parameter.max_length} characters long")
     if len(text) < parameter.min_length:
@@ -165,10 +165,10 @@ def _check_text(parameter: Parameter, text: str, name: str) -> None:
     if parameter.format:
         check_format(parameter.format, text)
     if parameter.properties:
-        parse_properties(text, parameter, name)
+        parse_properties(text, parameter, name, version)
 
 
-def parse_properties(text: str, parameter: Parameter, name: str) -> dict[str, str]:
+def parse_properties(text: str, parameter: Parameter, name: str, version: str) -> dict[str, str]:
     """The keys and values of a property string. Raises ValueError in Proxmox's words."""
     found: dict[str, str] = {}
     problems: list[str] = []
@@ -184,11 +184,11 @@ def parse_properties(text: str, parameter: Parameter, name: str) -> dict[str, st
             raise ValueError(f"invalid format - duplicate key in comma-separated list property: {key}\n")
         found[key] = value
         declared = parameter.properties.get(key)
-        if declared is None:
+        if declared is None or not declared.in_version(version):
             problems.append(f"{name}.{key}: {UNKNOWN}")
             continue
         try:
-            convert(declared, value, f"{name}.{key}")
+            convert(declared, value, f"{name}.{key}", version)
         except ValueError as error:
             problems.append(f"{name}.{key}: {str(error).strip()}")
     present = {*found, *(parameter.properties[key].alias for key in found if key in parameter.properties)}

@@ -114,7 +114,7 @@ H = TypeVar("H", bound=Handler)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One method of one path.
+    """One method of one path. `changes` are parameters that another version declares otherwise.
 
     `permissions` by version where the versions differ, else under the empty text.
     """
@@ -125,6 +125,7 @@ class Endpoint:
     permissions: Mapping[str, Check | Mapping[str, str]]
     handler: Handler
     since: str = ""
+    changes: Mapping[str, Table] = field(default_factory=dict)
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -139,6 +140,10 @@ class Endpoint:
             else:
                 text += f"(?P<{name}>[^/]+)"
         return re.compile(text + "$")
+
+    def table(self, version: str) -> Table:
+        """The parameters of this version."""
+        return {**self.parameters, **self.changes.get(version, {})}
 
     def permission(self, version: str) -> Check | Mapping[str, str]:
         """The check of this version."""
@@ -159,6 +164,7 @@ class Routes:
         *,
         check: Check | Mapping[str, str] = ANYBODY,
         check_91: Check | None = None,
+        changes_91: str = "",
         since: str = "",
     ) -> Callable[[H], H]:
         """Declare a method. Parameters of the path are declared by PATH_PARAMETERS."""
@@ -170,7 +176,8 @@ class Routes:
             permissions["9.1"] = check_91
 
         def register(handler: H) -> H:
-            self.endpoints.append(Endpoint(method, template, declared, permissions, handler, since))
+            changes = {"9.1": table(changes_91)} if changes_91 else {}
+            self.endpoints.append(Endpoint(method, template, declared, permissions, handler, since, changes))
             return handler
 
         return register

@@ -14,11 +14,10 @@ from aiohttp import web
 from dsecos_proxmox_simulator.certificates import Certificate
 from dsecos_proxmox_simulator.cluster import Cluster, Credentials, Reply
 from dsecos_proxmox_simulator.faults import ConnectionDroppedError
+from dsecos_proxmox_simulator.storages import UPLOADED
 
 PREFIX = "/api2/json"
 MAX_BODY = 64 << 20
-UPLOADED = "tmpfilename"
-"""The parameter by which Proxmox hands an uploaded file on; here it carries the size."""
 
 
 class Server:

@@ -8,6 +8,9 @@ from dsecos_proxmox_simulator.errors import TaskError
 
 GIB = 1 << 30
 
+UPLOADED = "tmpfilename"
+"""The parameter by which Proxmox hands an uploaded file on; here it carries the size."""
+
 SNAPSHOTS = {"btrfs", "lvmthin", "rbd", "zfspool"}
 """Types that can snapshot a container's volume; raw files on a directory cannot."""
 
@@ -54,6 +57,12 @@ class Storage:
     @property
     def can_snapshot(self) -> bool:
         """Whether a disk on it can be snapshot, and so cloned by link."""
+        return self.type in SNAPSHOTS
+
+    @property
+    def can_clone(self) -> bool:
+        """Whether a disk can hang on a template's; files in a directory can too as qcow2, which is not
+        simulated."""
         return self.type in SNAPSHOTS
 
     def place(self, node: str) -> str:

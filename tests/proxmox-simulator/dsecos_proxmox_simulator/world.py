@@ -97,6 +97,7 @@ class Node:
     cpus: int = 16
     memory: int = 64 * GIB
     zones: set[str] = field(default_factory=set)
+    vnets: set[str] = field(default_factory=set)
     reload_fails: bool = False
     """The node's own reload of the network fails, which the cluster's apply does not tell."""
 
@@ -143,6 +144,7 @@ class HaResource:
     max_relocate: int = 1
     failback: bool = True
     target: str = ""
+    attempts: int = 0
     service_state: str = "queued"
 
 
@@ -153,6 +155,14 @@ def is_disk_key(key: str) -> bool:
 
 
 DISK_STEMS = {"mp", "unused", "ide", "sata", "scsi", "virtio", "efidisk", "tpmstate"}
+
+
+RunInGuest = Callable[[Guest, list[str], str], tuple[int, str, str]]
+
+
+def nothing_said(_guest: Guest, _command: list[str], _input: str) -> tuple[int, str, str]:
+    """A command that ends well and says nothing."""
+    return 0, "", ""
 
 
 class World:
@@ -181,9 +191,12 @@ class World:
         self.guests: dict[int, Guest] = {}
         self.pools: dict[str, Pool] = {}
         self.sdn: dict[tuple[str, str], SdnObject] = {}
-        self.sdn_applied: dict[tuple[str, str], dict[str, str]] = {}
         self.sdn_lock_token = ""
         self.ha: dict[str, HaResource] = {}
+        self.run_in_guest: RunInGuest = nothing_said
+        """What a command inside a virtual machine does: exit code, output, errors."""
+        self.downloads: dict[str, int] = {}
+        """What download-url can reach: size in bytes by address."""
         self.deaf: set[int] = set()
         """Guests that do not react to being asked to shut down."""
         self.on_node_change: list[Callable[[str], None]] = []

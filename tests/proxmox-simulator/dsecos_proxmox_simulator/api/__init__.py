@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
-from dsecos_proxmox_simulator.api import access, cluster, containers, nodes, power, reading, snapshots, tasks
+from dsecos_proxmox_simulator.api import (
+    access,
+    backups,
+    cluster,
+    containers,
+    copies,
+    ha,
+    machines,
+    nodes,
+    pools,
+    power,
+    reading,
+    sdn,
+    snapshots,
+    storage,
+    tasks,
+)
 
-ENDPOINTS = [
-    endpoint
-    for module in (access, cluster, containers, nodes, power, reading, snapshots, tasks)
-    for endpoint in module.routes.endpoints
-]
+MODULES = (
+    access,
+    backups,
+    cluster,
+    containers,
+    copies,
+    ha,
+    machines,
+    nodes,
+    pools,
+    power,
+    reading,
+    sdn,
+    snapshots,
+    storage,
+    tasks,
+)
+ENDPOINTS = [endpoint for module in MODULES for endpoint in module.routes.endpoints]

@@ -49,7 +49,11 @@ def ticket(request: Request) -> object:
     }
 
 
-@routes.add("GET", "/access/permissions", "path string\nuserid string")
+@routes.add(
+    "GET",
+    "/access/permissions",
+    "path string\nuserid string /[^\\s:\\/]+@[A-Za-z][A-Za-z0-9.\\-_]+(![A-Za-z][A-Za-z0-9.\\-_]+)?/",
+)
 def permissions(request: Request) -> object:
     """Privileges by path, own ones or with Sys.Audit those of somebody else."""
     access, auth_id = request.cluster.access, request.text("userid", request.identity.auth_id)

@@ -109,7 +109,9 @@ def _disk_again(rootfs: str, storage: str) -> str:
 
 def _final_options(archive: Volume, options: dict[str, str], vmid: int, *, restore: bool) -> dict[str, str]:
     if restore:
-        kept = {k: v for k, v in archive.data.items() if lxc.stem(k) not in ("mp", "unused") and k != "lock"}
+        kept = {
+            k: v for k, v in archive.data.items() if lxc.stem(k) not in ("mp", "unused", "lock", "[kind]")
+        }
         return kept | options
     final = DEFAULTS | {"hostname": f"CT{vmid}", "ostype": "debian"} | options
     if final.get("unprivileged") == "0":
@@ -207,7 +209,7 @@ def _detach(guest: Guest, value: str) -> None:
 @routes.add(
     "PUT",
     f"{ONE}/resize",
-    "disk! string\ndigest string len:..40\nsize! string /\\+?\\d+(\\.\\d+)?[KMGT]?/",
+    f"disk! string ={options_lxc.DISKS}\ndigest string len:..40\nsize! string /\\+?\\d+(\\.\\d+)?[KMGT]?/",
     check=needs_any("/vms/{vmid}", "VM.Config.Disk"),
 )
 def resize(request: Request) -> object:

@@ -78,13 +78,15 @@ def status(request: Request) -> object:
     }
 
 
-TYPES = (
-    "bridge|bond|eth|alias|vlan|OVSBridge|OVSBond|OVSPort|OVSIntPort|vnet|any_bridge|any_local_bridge|fabric"
-    "|include_sdn"
+TYPES = "bridge|bond|eth|alias|vlan|OVSBridge|OVSBond|OVSPort|OVSIntPort|vnet|any_bridge|any_local_bridge"
+
+
+@routes.add(
+    "GET",
+    "/nodes/{node}/network",
+    f"type string ={TYPES}",
+    changes_91=f"type string ={TYPES}|fabric|include_sdn",
 )
-
-
-@routes.add("GET", "/nodes/{node}/network", f"type string ={TYPES}")
 def network(request: Request) -> object:
     """Bridges, and vnets where they are asked for."""
     wanted = request.text("type", "bridge")

@@ -116,10 +116,10 @@ _declare("qemu")
 
 @routes.add("GET", "/nodes/{node}/lxc/{vmid}/interfaces", check=AUDIT)
 def interfaces(request: Request) -> object:
-    """Links inside a running container. A stopped one answers null."""
+    """Links inside a running container."""
     guest = request.guest("lxc")
     if guest.status != "running":
-        return None
+        return []
     found = [_interface("lo", "00:00:00:00:00:00", "127.0.0.1/8")]
     for key, value in guest.config.items():
         if lxc.stem(key) == "net":
