@@ -9,6 +9,7 @@ import asyncio
 import base64
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from dsecos_api.names import AGENT_LEASE
 from dsecos_runtime import (
@@ -31,14 +32,18 @@ from dsecos_agent.guests.act import Actor
 from dsecos_agent.guests.bringup import BringUps, SecretMissingError
 from dsecos_agent.guests.controller import GuestController
 from dsecos_agent.guests.leftovers import Leftovers
+from dsecos_agent.guests.lives import Lives
 from dsecos_agent.guests.memory import MemoryLimits
 from dsecos_agent.guests.observe import Observer
 from dsecos_agent.guests.record import Records
 from dsecos_agent.guests.registry import NodeRegistry
+from dsecos_agent.guests.startorder import StartOrder
 from dsecos_agent.guests.view import HostView
-from dsecos_agent.host import Host
+from dsecos_agent.host import Host, build_engine
+from dsecos_agent.node import facts
 from dsecos_agent.node.boot import Boot
 from dsecos_agent.node.controller import NodeController
+from dsecos_agent.node.engines import Build, Engines
 from dsecos_agent.node.inventory import Inventory
 from dsecos_agent.node.sweep import Sweep
 from dsecos_agent.nodefirewall.controller import FirewallController
@@ -46,26 +51,44 @@ from dsecos_agent.nodefirewall.enforcer import Enforcer
 from dsecos_agent.nodefirewall.wishes import CacheWishes
 from dsecos_agent.settings import AgentSettings
 from dsecos_agent.zones.controller import ZoneController
+from dsecos_agent.zones.naming import port_name
 
 
 class Agent:
     """All parts of one agent, put together."""
 
-    def __init__(self, settings: AgentSettings, host: Host) -> None:
-        """Nothing is touched before `prepare`."""
+    def __init__(self, settings: AgentSettings, host: Host, build: Build | None = None) -> None:
+        """Nothing is touched before `prepare`; `build` makes the node's engine."""
         self.settings = settings
         self.host = host
         self.records = Records(settings.state / "guests")
         self.inventory = Inventory(settings)
         self.wishes = CacheWishes(
             self.records,
+            self.port_of,
             namespace=settings.namespace,
             prefix=settings.link_prefix,
             registry_port=settings.registry_read_port,
         )
         self.enforcer = Enforcer(host.firewall, self.wishes, settings.state / "network.json")
         self.view = HostView(self.inventory.pools, host.links)
-        self.boot = Boot(host.engine, host.links, self.enforcer, self.records)
+        self.lives = Lives(self.records, facts.boot_id())
+        self.order = StartOrder()
+        self.boot = Boot(
+            host.engine,
+            host.links,
+            self.enforcer,
+            self.records,
+            self.lives,
+            parallel=settings.parallel_starts,
+        )
+        self.engines = Engines(
+            host.engines,
+            self.inventory,
+            build or partial(build_engine, settings),
+            self.secret,
+            settings.state / "engine.json",
+        )
         self.runtime: Runtime | None = None
         self.limits = MemoryLimits()
         self._secrets: dict[str, Mapping[str, str]] = {}
@@ -73,10 +96,17 @@ class Agent:
     async def prepare(self) -> None:
         """What needs no API server. A pool or a rule that fails is told by the Node's conditions."""
         await self.boot.protect()
-        await self.host.engine.ensure_ready()
+        await self.engines.recall()
         await self.host.links.ensure_forwarding()
         await asyncio.to_thread(self.trust_registry)
         await self.inventory.open()
+
+    def port_of(self, guest: str) -> str | None:
+        """Host's end of a guest's network interface; None: the engine names it and has not told it yet."""
+        told = self.records.link(guest)
+        if told is not None or self.inventory.own_disks:
+            return told
+        return port_name(self.settings.link_prefix, guest)
 
     def trust_registry(self) -> None:
         """Copy the authority that guests trust the registry by to where they can see it."""
@@ -134,9 +164,11 @@ class Agent:
             links=host.links,
             firewall=self.enforcer,
             records=self.records,
+            lives=self.lives,
             bring_ups=bring_ups,
             view=self.view,
             registry_port=settings.registry_read_port,
+            shared=settings.run / "guests",
             stop_grace=settings.stop_grace,
         )
         leftovers = Leftovers(
@@ -147,7 +179,7 @@ class Agent:
             actor=actor,
             firewall=self.enforcer,
             namespace=settings.namespace,
-            prefix=settings.link_prefix,
+            port_of=self.port_of,
         )
         guests = GuestController(
             runtime,
@@ -158,6 +190,8 @@ class Agent:
             actor=actor,
             bring_ups=bring_ups,
             records=self.records,
+            lives=self.lives,
+            order=self.order,
             leftovers=leftovers,
         )
         self.limits.listen(guests.wake_guest)
@@ -169,12 +203,13 @@ class Agent:
             prefix=settings.link_prefix,
             namespace=settings.namespace,
             wake_guest=guests.wake_guest,
+            port_of=self.port_of,
             orphaned=self.records.orphaned,
         )
         node = NodeController(
             runtime,
             settings,
-            engine=host.engine,
+            engines=self.engines,
             inventory=self.inventory,
             firewall=self.enforcer,
             sweep=Sweep(
@@ -185,7 +220,8 @@ class Agent:
                 pools=self.inventory.pools,
                 records=self.records,
                 namespace=settings.namespace,
-                prefix=settings.link_prefix,
+                inventory=self.inventory,
+                port_of=self.port_of,
             ),
             templates_changed=guests.wake_all,
         )
@@ -227,7 +263,9 @@ class Agent:
         except AdapterError as error:
             get_logger().error("this host cannot run guests", error=str(error))
             return 1
-        boot = asyncio.create_task(self.boot.run(self.answered, settings.boot_patience), name="boot")
+        boot = asyncio.create_task(
+            self.boot.run(self.answered, settings.boot_patience, self.engines.assume), name="boot"
+        )
         runtime_settings = RuntimeSettings(
             name="agent", namespaces=[settings.namespace], metrics_port=settings.agent_metrics_port
         )

@@ -70,6 +70,8 @@ class Capabilities:
     """Why a capability is not there, where there is more to say than that the engine has none."""
     limits: frozenset[str] = frozenset()
     """Which of cpu, memory, pids are enforced."""
+    cluster: str = ""
+    """Cluster of the engine, within which guests can be moved; empty where there is none."""
 
     def has(self, kind: GuestKind, capability: Capability) -> bool:
         """Whether guests of this kind have it."""

@@ -6,17 +6,23 @@ Each may be repeated; what is remembered is written before or after it.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from dsecos_api.types import DeletionPolicy
-from dsecos_runtime import act_all, timestamp, utcnow
+from dsecos_runtime import act_all
 
+from dsecos_agent.adapter_errors import AdapterError
 from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.bringup import BringUps
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.failures import ActionFailedError
+from dsecos_agent.guests.inside import point_inside
+from dsecos_agent.guests.lives import Lives
 from dsecos_agent.guests.record import Fate, Records
 from dsecos_agent.guests.rootfiles import point_to_registry
+from dsecos_agent.guests.shared import make_shared, remove_shared
+from dsecos_agent.guests.state import Observed
 from dsecos_agent.guests.view import HostView
 from dsecos_agent.links.protocol import Links
 from dsecos_agent.nodefirewall.enforcer import Enforcer
@@ -32,6 +38,8 @@ class Target:
     wanted: Wanted | None = None
     let_go: Callable[[], Awaitable[None]] | None = None
     """Removes the object's finalizer."""
+    seen: Observed | None = None
+    """What the actions were planned by: why they are done is told by it."""
 
 
 class Actor:
@@ -45,30 +53,50 @@ class Actor:
         links: Links,
         firewall: Enforcer,
         records: Records,
+        lives: Lives,
         bring_ups: BringUps,
         view: HostView,
         registry_port: int,
+        shared: Path,
         stop_grace: float,
     ) -> None:
-        """`stop_grace` in seconds."""
+        """`shared` holds the shared directories of guests whose disks the engine makes; `stop_grace` in
+        seconds.
+        """
         self._engine = engine
         self._pools = pools
         self._links = links
         self._firewall = firewall
         self._records = records
+        self._lives = lives
+        self._shared = shared
         self._bring_ups = bring_ups
         self._view = view
         self._registry_port = registry_port
         self._grace = stop_grace
 
     async def act(self, target: Target, action: do.Action) -> None:
-        """One action. Raises what the adapters raise, OSError, ClusterError."""
+        """One action, and what it means for the guest's life. Raises what the adapters raise, OSError,
+        ClusterError.
+        """
+        about = (target.name, target.owner_uid, action, target.wanted, target.seen)
+        self._lives.begin(*about)
+        try:
+            await self._do(target, action)
+        except AdapterError as error:
+            self._lives.failed(target.name, target.owner_uid, error)
+            raise
+        self._lives.done(*about)
+
+    async def _do(self, target: Target, action: do.Action) -> None:
         try:
             match action:
                 case do.EnsureVolume() | do.SetVolumeQuota() | do.ReleaseVolume() | do.SettleVolume():
                     await self._volume(target, action)
                 case do.CloneRoot() | do.AdmitGuest() | do.SetQuota() | do.Prepare() | do.RemoveDisk():
                     await self._disk(target, action)
+                case do.Create() | do.WriteConfig() | do.ResizeDisk():
+                    await self._configure(target, action)
                 case do.EnsureBridge() | do.ApplyFirewall() | do.AttachLink():
                     await self._network(action)
                 case do.BeginRemoval() | do.EndRemoval() | do.Forget() | do.RemoveFinalizer():
@@ -138,6 +166,29 @@ class Actor:
             case do.RemoveDisk():
                 await pool.remove_guest(name, owner)
 
+    async def _configure(self, target: Target, action: do.Create | do.WriteConfig | do.ResizeDisk) -> None:
+        name, owner = target.name, target.owner_uid
+        if isinstance(action, do.ResizeDisk):
+            await self._engine.resize_disk(name, owner, action.size)
+            return
+        # Written before: whoever finds either digest after a crash knows that it is ours.
+        record = self._records.update(name, owner)
+        self._records.update(name, owner, applied=tuple(dict.fromkeys((*record.applied, action.digest))))
+        if isinstance(action, do.Create) and action.shared is not None:
+            # What was known of a guest whose disk went with it is void.
+            self._records.update(name, owner, prepared=False, started=False, compose_digest=None)
+            await asyncio.to_thread(make_shared, action.shared)
+        await self._engine.write_config(action.config)
+        startup = action.config.startup
+        self._records.update(
+            name,
+            owner,
+            applied=(action.digest,),
+            autostart=startup.autostart,
+            order=startup.order,
+            delay=startup.delay,
+        )
+
     async def _network(self, action: do.EnsureBridge | do.ApplyFirewall | do.AttachLink) -> None:
         match action:
             case do.EnsureBridge(bridge=bridge):
@@ -152,9 +203,6 @@ class Actor:
         match action:
             case do.SetLimits(limits=limits):
                 await self._engine.set_limits(name, owner, limits)
-            case do.WriteConfig(config=config):
-                await self._engine.write_config(config)
-                self._records.update(name, owner, autostart=config.startup.autostart)
             case do.Unfreeze():
                 await self._engine.resume(name, owner)
             case do.Freeze():
@@ -165,8 +213,13 @@ class Actor:
                 await self._engine.stop(name, owner, grace=self._grace)
             case do.Start():
                 await self._bring_ups.cancel(name)
-                self._records.update(name, owner, started=True, started_at=timestamp(utcnow()))
                 await self._engine.start(name, owner)
+            case do.Migrate(target=node):
+                await self._bring_ups.cancel(name)
+                await self._engine.migrate(name, owner, node)
+            case do.PrepareInside(gateway=gateway):
+                await point_inside(self._engine, name, owner, gateway, self._registry_port)
+                self._records.update(name, owner, prepared=True)
             case do.BringUp():
                 if target.wanted is not None:
                     await self._bring_ups.start(target.wanted)
@@ -186,6 +239,7 @@ class Actor:
                 self._records.update(target.name, target.owner_uid, removed=True)
             case do.Forget(fate=None):
                 self._bring_ups.forget(target.name)
+                await asyncio.to_thread(remove_shared, self._shared / target.name)
                 self._records.drop(target.name)
             case do.Forget(fate=fate):
                 rules = self._firewall.rules_of(target.name) if fate is Fate.ORPHANED else None

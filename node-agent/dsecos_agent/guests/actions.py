@@ -4,9 +4,11 @@
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from dsecos_api.conditions import Type
+from dsecos_api.lifecycle import LifecycleState
 from dsecos_api.types import DeletionPolicy
 
 from dsecos_agent.engines.model import GuestConfig, Limits
@@ -24,6 +26,10 @@ class Action:
     step: ClassVar[Type]
     """The condition that tells when the step fails."""
     stage: ClassVar[int] = 0
+    through: ClassVar[LifecycleState | None] = None
+    """State of the guest's life while it is done."""
+    to: ClassVar[LifecycleState | None] = None
+    """State afterwards, where the action decides it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class CloneRoot(Action):
 
     name: ClassVar = "guest-clone"
     step: ClassVar = Type.GUEST_READY
+    through: ClassVar = LifecycleState.CREATING
     pool: str
     template: str
     quota: int
@@ -115,6 +122,16 @@ class Prepare(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class PrepareInside(Action):
+    """Tell a guest that runs where the node's registry is, where its disk cannot be reached from outside."""
+
+    name: ClassVar = "guest-prepare"
+    step: ClassVar = Type.GUEST_READY
+    stage: ClassVar = 6
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttachLink(Action):
     """Make the guest's veth an isolated port of its zone's bridge."""
 
@@ -136,6 +153,30 @@ class SetLimits(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class ResizeDisk(Action):
+    """Make the guest's root disk larger, where the engine makes it."""
+
+    name: ClassVar = "guest-disk-resize"
+    step: ClassVar = Type.GUEST_READY
+    stage: ClassVar = 1
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Create(Action):
+    """Make the guest in the engine, which makes its disks too if they are the engine's."""
+
+    name: ClassVar = "guest-config"
+    step: ClassVar = Type.GUEST_READY
+    stage: ClassVar = 2
+    through: ClassVar = LifecycleState.CREATING
+    config: GuestConfig
+    digest: str
+    shared: Path | None
+    """Directory of the host that the guest will see, to be made before; None: its disk has one."""
+
+
+@dataclass(frozen=True, slots=True)
 class WriteConfig(Action):
     """Write what the guest is started with.
 
@@ -146,6 +187,7 @@ class WriteConfig(Action):
     step: ClassVar = Type.GUEST_READY
     stage: ClassVar = 2
     config: GuestConfig
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +197,7 @@ class Unfreeze(Action):
     name: ClassVar = "guest-unfreeze"
     step: ClassVar = Type.GUEST_READY
     stage: ClassVar = 3
+    to: ClassVar = LifecycleState.RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +207,8 @@ class Stop(Action):
     name: ClassVar = "guest-stop"
     step: ClassVar = Type.GUEST_READY
     stage: ClassVar = 4
+    through: ClassVar = LifecycleState.STOPPING
+    to: ClassVar = LifecycleState.STOPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +218,19 @@ class Start(Action):
     name: ClassVar = "guest-start"
     step: ClassVar = Type.GUEST_READY
     stage: ClassVar = 5
+    through: ClassVar = LifecycleState.STARTING
+    to: ClassVar = LifecycleState.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Migrate(Action):
+    """Move the guest to another node of the engine's cluster."""
+
+    name: ClassVar = "guest-migrate"
+    step: ClassVar = Type.GUEST_READY
+    stage: ClassVar = 5
+    through: ClassVar = LifecycleState.MIGRATING
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +240,7 @@ class Freeze(Action):
     name: ClassVar = "guest-freeze"
     step: ClassVar = Type.GUEST_READY
     stage: ClassVar = 5
+    to: ClassVar = LifecycleState.SUSPENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +251,7 @@ class BringUp(Action):
 
     name: ClassVar = "guest-bring-up"
     step: ClassVar = Type.SERVICES_READY
-    stage: ClassVar = 6
+    stage: ClassVar = 7
     digest: str
 
 
@@ -223,6 +282,7 @@ class Destroy(Action):
     name: ClassVar = "guest-destroy"
     step: ClassVar = Type.GUEST_READY
     stage: ClassVar = 6
+    through: ClassVar = LifecycleState.DESTROYING
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,12 @@ containers (Docker's events), the end of a bring-up, an imported template; and e
 particular.
 """
 
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from dsecos_api import Guest, ZoneAttachment
-from dsecos_api.conditions import Reason, Type
 from dsecos_api.names import AGENT_FINALIZER
+from dsecos_api.types import RunPolicy
 from dsecos_runtime import (
     GUEST,
     ZONE_ATTACHMENT,
@@ -24,23 +23,27 @@ from dsecos_runtime import (
     Terminal,
     get_logger,
     ignoring_status,
-    is_true,
 )
 
+from dsecos_agent.adapter_errors import AdapterError
 from dsecos_agent.compose.protocol import Compose
 from dsecos_agent.engines.model import GuestState
 from dsecos_agent.engines.protocol import Engine, Watch
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.act import Actor, Target, run_stages
+from dsecos_agent.guests.blocks import blocks, migration_due
 from dsecos_agent.guests.bringup import BringUps
-from dsecos_agent.guests.desired import Block, Wanted, wanted
-from dsecos_agent.guests.failures import ActionFailedError, explain, final
+from dsecos_agent.guests.config import startup_of
+from dsecos_agent.guests.desired import Wanted, wanted
+from dsecos_agent.guests.failures import ActionFailedError, blind, explain, final
 from dsecos_agent.guests.leftovers import Leftovers
+from dsecos_agent.guests.lives import Lives
 from dsecos_agent.guests.observe import Observer
 from dsecos_agent.guests.plan import plan
 from dsecos_agent.guests.record import Records
-from dsecos_agent.guests.report import status
+from dsecos_agent.guests.startorder import Candidate, StartOrder
 from dsecos_agent.guests.state import Observed, Phase
+from dsecos_agent.guests.telling import QUIET, Teller
 from dsecos_agent.node.inventory import Inventory
 
 ROUNDS = 5
@@ -49,19 +52,19 @@ ROUNDS = 5
 Two or three are the rule; more means that somebody works against us, and others wait.
 """
 
-QUIET = 10.0
-"""Seconds for which the wait for a started guest's dockerd is not worth a status of its own."""
+ENGINE_BUSY = 2.0
+"""Seconds until another look at a guest that the engine, or somebody else, is at."""
 
 SHORTLY = 0.2
 """Seconds until another look at what the kernel or the engine is about to end."""
 
 
-@dataclass(slots=True)
-class _Life:
-    """What accompanies a guest while it runs."""
+class UnseenError(Exception):
+    """The guest could not be looked at."""
 
-    docker_events: Watch | None = None
-    pending_since: float = field(default_factory=time.monotonic)
+    def __init__(self, error: AdapterError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class GuestController(Controller):
@@ -83,6 +86,8 @@ class GuestController(Controller):
         actor: Actor,
         bring_ups: BringUps,
         records: Records,
+        lives: Lives,
+        order: StartOrder,
         leftovers: Leftovers,
     ) -> None:
         """`node` tells pools and templates."""
@@ -95,8 +100,13 @@ class GuestController(Controller):
         self._actor = actor
         self._bring_ups = bring_ups
         self._records = records
+        self._lives = lives
+        self._order = order
         self._leftovers = leftovers
-        self._lives: dict[str, _Life] = {}
+        self._teller = Teller(runtime)
+        self._docker_events: dict[str, Watch] = {}
+        self._waited: set[str] = set()
+        """Guests that were seen waiting for their start."""
         self.inputs = (
             Input(GUEST, changed=ignoring_status),
             Input(ZONE_ATTACHMENT, keys=self._guests_of, changed=ignoring_status),
@@ -126,41 +136,96 @@ class GuestController(Controller):
             guest = await self._runtime.cluster.add_finalizer(GUEST, guest, AGENT_FINALIZER)
         if guest.deleting and AGENT_FINALIZER not in guest.metadata.finalizers:
             return None  # others' finalizers keep it; ours is done
+        if self._node.engine_problem is not None:
+            await self._teller.blind(guest, self._node.engine_problem)
+            return Requeue(ENGINE_BUSY)  # woken as soon as it is there
         wish = self._wanted(guest)
         try:
-            seen, left = await self._converge(guest, wish)
+            wish, seen, left = await self._converge(guest, wish)
+        except UnseenError as unseen_error:
+            await self._teller.blind(guest, blind(unseen_error.error))
+            raise unseen_error.error from None
         except ActionFailedError as failed:
+            self._turn_is_over(guest, started=False)
             await self._fail(guest, wish, failed)
             raise failed.error from None
         if left is None:
             return None
         self._accompany(wish, seen)
-        if self._worth_telling(guest, wish, seen):
-            await self._tell(guest, wish, seen)
+        if not wish.deleting and self._teller.worth(guest, seen):
+            await self._teller.tell(guest, wish, seen)
         return self._again(wish, seen, left)
 
-    async def _converge(self, guest: Guest, wish: Wanted) -> tuple[Observed, list[do.Action] | None]:
+    async def _converge(self, guest: Guest, wish: Wanted) -> tuple[Wanted, Observed, list[do.Action] | None]:
         """Look and act until nothing is left; returns the last look and what it leaves to do, None when the
-        guest is gone.
+        guest is gone. Raises UnseenError, ActionFailedError.
         """
-        target = Target(wish.name, wish.owner_uid, wish, lambda: self._let_go(guest))
         for _ in range(ROUNDS):
-            seen = await self._observer.observe(wish)
-            actions = plan(wish, seen)
+            wish, seen, actions = await self._look(guest, wish)
             if not actions:
-                return seen, []
+                return wish, seen, []
+            if seen.alive and any(isinstance(action, do.Stop | do.Migrate) for action in actions):
+                await self._tell_leaving(guest, wish, seen, actions)
+            target = Target(wish.name, wish.owner_uid, wish, lambda: self._let_go(guest), seen)
             await run_stages(self._actor, target, actions)
-            self._announce(guest, seen, actions)
+            self._teller.started(guest, seen, self._records.get(guest.name), actions)
             if any(isinstance(action, do.RemoveFinalizer) for action in actions):
                 self._end_life(wish.name)
-                return seen, None
-        seen = await self._observer.observe(wish)
-        return seen, plan(wish, seen)
+                return wish, seen, None
+        return await self._look(guest, wish)
+
+    async def _look(self, guest: Guest, wish: Wanted) -> tuple[Wanted, Observed, list[do.Action]]:
+        """What is, what is to be done about it, and what it tells of the guest's life."""
+        try:
+            seen = await self._observer.observe(wish)
+        except AdapterError as error:
+            raise UnseenError(error) from error
+        seen = replace(seen, turn=self._turn(guest, seen))
+        actions = plan(wish, seen)
+        before = seen.record
+        record = self._lives.looked(wish, seen, actions, lambda: self._engine.settings(wish.config))
+        seen = replace(seen, record=record)
+        self._teller.drifted(guest, before, record)
+        if wish.paused or any(block.stalled for block in blocks(wish, seen)):
+            self._turn_is_over(guest, started=False)
+        if record is not None and wish.own_disks and wish.port != record.link:
+            wish = self._wanted(guest)  # the engine has told the name of its port
+            return wish, seen, plan(wish, seen)
+        return wish, seen, actions
+
+    # Whose turn it is
+
+    def _candidate(self, guest: Guest) -> Candidate:
+        startup = startup_of(guest)
+        return Candidate(guest.name, startup.order, startup.delay)
+
+    def _turn(self, guest: Guest, seen: Observed) -> bool:
+        if seen.alive or guest.spec.run_policy != RunPolicy.RUNNING:
+            self._turn_is_over(guest, started=seen.alive and guest.name in self._waited)
+            return True
+        others = [
+            self._candidate(each)
+            for each in self._runtime.cache.list(GUEST, guest.namespace)
+            if each.spec.run_policy == RunPolicy.RUNNING and not (each.deleting or each.spec.paused)
+        ]
+        self._waited.add(guest.name)
+        wait = self._order.wait(self._candidate(guest), others)
+        if wait is not None:
+            self.wake(Key.of(guest), after=wait)
+        return wait is None
+
+    def _turn_is_over(self, guest: Guest, *, started: bool) -> None:
+        """Let those with higher numbers look whether it is their turn."""
+        if self._order.settled(self._candidate(guest), started=started):
+            for name in self._waited - {guest.name}:
+                self.wake_guest(name)
+        self._waited.discard(guest.name)
 
     def _wanted(self, guest: Guest) -> Wanted:
         key = Key(guest.namespace, guest.spec.network.attachment)
         attachment = self._runtime.cache.get(ZONE_ATTACHMENT, key)
-        return wanted(guest, attachment, self._node.facts(), self._engine.digest)
+        link = self._records.link(guest.name)
+        return wanted(guest, attachment, self._node.facts(), self._engine.digest, link)
 
     async def _let_go(self, guest: Guest) -> None:
         await self._runtime.cluster.remove_finalizer(GUEST, guest, AGENT_FINALIZER)
@@ -168,14 +233,15 @@ class GuestController(Controller):
     # What accompanies a running guest
 
     def _accompany(self, wish: Wanted, seen: Observed) -> None:
-        life = self._lives.setdefault(wish.name, _Life())
+        name = wish.name
         if seen.alive:
-            self._engine.watch(wish.name, self.wake_guest)
-        if seen.running and life.docker_events is None and wish.run == "Running":
-            life.docker_events = self._compose.subscribe(wish.shared, lambda: self._docker_changed(wish.name))
-        elif not seen.running and life.docker_events is not None:
-            life.docker_events.close()
-            life.docker_events = None
+            self._engine.watch(name, self.wake_guest)
+        if seen.running and wish.run == "Running" and name not in self._docker_events:
+            self._docker_events[name] = self._compose.subscribe(
+                wish.shared, lambda: self._docker_changed(name)
+            )
+        elif not seen.running and name in self._docker_events:
+            self._docker_events.pop(name).close()
 
     def _docker_changed(self, name: str) -> None:
         # A bring-up changes containers all the time and tells when it has ended.
@@ -184,66 +250,36 @@ class GuestController(Controller):
             self.wake_guest(name)
 
     def _end_life(self, name: str) -> None:
-        life = self._lives.pop(name, None)
-        if life is not None and life.docker_events is not None:
-            life.docker_events.close()
+        events = self._docker_events.pop(name, None)
+        if events is not None:
+            events.close()
         self._observer.forget(name)
+        self._order.forget(name)
+        self._teller.forget(name)
+        self._waited.discard(name)
 
-    # Telling
-
-    def _worth_telling(self, guest: Guest, wish: Wanted, seen: Observed) -> bool:
-        """A guest on its way is told of when its services are being brought up, not at every step before."""
-        if wish.deleting:
-            return False
-        life = self._lives[wish.name]
-        on_its_way = seen.bring_up is not None and seen.bring_up.phase is Phase.WAITING
-        if not on_its_way or is_true(guest.status, Type.READY):
-            life.pending_since = time.monotonic()
-            return True
-        return time.monotonic() - life.pending_since > QUIET
-
-    async def _tell(self, guest: Guest, wish: Wanted, seen: Observed, failure: Block | None = None) -> None:
-        told = status(guest, wish, seen, failure)
-        await self._runtime.status.write(GUEST, guest, told)
-        before = next((each for each in guest.status.conditions if each.type == Type.READY), None)
-        now = next(each for each in told.conditions if each.type == Type.READY)
-        moving = is_true(told, Type.RECONCILING)
-        if before is None or before.reason == now.reason or moving:
-            return
-        if now.status == "True":
-            self._runtime.events.normal(GUEST, guest, now.reason, now.message or "as wanted")
-        elif now.reason != Reason.PAUSED:
-            self._runtime.events.warning(GUEST, guest, now.reason, now.message)
+    async def _tell_leaving(
+        self, guest: Guest, wish: Wanted, seen: Observed, actions: Sequence[do.Action]
+    ) -> None:
+        """A stop may take as long as the guest's grace: it is told before."""
+        first = next(action for action in actions if isinstance(action, do.Stop | do.Migrate))
+        self._lives.begin(wish.name, wish.owner_uid, first, wish, seen)
+        await self._teller.leaving(guest, wish, replace(seen, record=self._records.get(wish.name)))
 
     async def _fail(self, guest: Guest, wish: Wanted, failed: ActionFailedError) -> None:
-        block = explain(failed)
         log = getattr(failed.error, "log", "")
         get_logger().warning("action failed", action=failed.action.name, error=str(failed.error), log=log)
-        seen = await self._observer.observe(wish)
+        wish, seen, _ = await self._look(guest, wish)
         self._accompany(wish, seen)
-        await self._tell(guest, wish, seen, block)
+        await self._teller.tell(guest, wish, seen, explain(failed))
         if final(failed):
             raise Terminal(str(failed.error)) from failed.error
-
-    def _announce(self, guest: Guest, before: Observed, actions: Sequence[do.Action]) -> None:
-        names = {type(action) for action in actions}
-        if do.Start not in names:
-            return
-        if do.Stop in names:
-            text = "restarted: its configuration had changed"
-            if before.port_lost:
-                text = "restarted: its network port was gone"
-            self._runtime.events.normal(GUEST, guest, "Restarted", text)
-        elif before.record is not None and before.record.started and before.record.autostart:
-            self._runtime.events.warning(
-                GUEST, guest, "Restarted", "the guest had stopped and was started again"
-            )
-        else:
-            self._runtime.events.normal(GUEST, guest, "Started", "the guest was started")
 
     def _again(self, wish: Wanted, seen: Observed, left: Sequence[do.Action]) -> Requeue | None:
         if left:
             return Requeue(SHORTLY)
+        if seen.busy or (seen.engine is not None and migration_due(wish, seen)):
+            return Requeue(ENGINE_BUSY)
         stopping = seen.engine is not None and seen.engine.state is GuestState.STOPPING
         if stopping or (wish.deleting and seen.port is not None):
             return Requeue(SHORTLY)

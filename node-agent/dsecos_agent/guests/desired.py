@@ -1,36 +1,22 @@
 """From a Guest, its ZoneAttachment and facts about this node to what the adapters are to make so. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from dsecos_api import Guest, ZoneAttachment
 from dsecos_api.conditions import Reason, Type
-from dsecos_api.names import REGISTRY_HOST, VOLUME_MOUNT_ROOT
-from dsecos_api.quantity import to_bytes, to_millicores
-from dsecos_api.types import DeletionPolicy, GuestType, RunPolicy
+from dsecos_api.quantity import to_bytes
+from dsecos_api.types import DeletionPolicy, DriftPolicy, RunPolicy
 
 from dsecos_agent.engines.errors import UnsafeConfigError
-from dsecos_agent.engines.model import (
-    ConfigDigest,
-    GuestConfig,
-    IdMap,
-    Limits,
-    Mount,
-    NetworkInterface,
-    RootDirectory,
-    Startup,
-)
+from dsecos_agent.engines.model import Capability, ConfigDigest, GuestConfig, GuestKind
+from dsecos_agent.guests.config import Node, WantedVolume, config_of, shared_of
 from dsecos_agent.guests.record import Removal, VolumeFate
 from dsecos_agent.guests.services import Expected, expected
 from dsecos_agent.links.protocol import Bridge
 from dsecos_agent.storage.protocol import VolumeRef
 from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of, port_name
-
-DOCKER_ROOT = "/var/lib/docker"
-SHARED = "/run/dsecos"
-"""Where a guest sees its shared directory; its dockerd listens there too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,41 +32,6 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedVolume:
-    """One volume."""
-
-    ref: VolumeRef
-    pool: str
-    quota: int
-    policy: DeletionPolicy
-
-    @property
-    def name(self) -> str:
-        """Its name in the Stack."""
-        return self.ref.volume
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """What of this node goes into a guest's configuration."""
-
-    prefix: str
-    trust: Path
-    """Directory with the certificate that guests trust the registry by."""
-    registry_port: int
-    pids: int
-    pools: Mapping[str, Path]
-    """Root of each storage pool, by name."""
-    named_pools: frozenset[str]
-    """Pools that this node should have, also those that cannot be used now."""
-    default_pool: str
-    templates: Mapping[str, str]
-    """Digest of each guest template that can be cloned, by name."""
-    template_pools: Mapping[str, frozenset[str]]
-    """Digests that each pool holds."""
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
     """One guest, complete."""
 
@@ -89,15 +40,32 @@ class Wanted:
     stack: tuple[str, str]
     """Namespace and name of the Stack; its volumes lie under it."""
     run: RunPolicy
+    maintenance: bool
+    """`run` is Stopped because of the node's maintenance."""
+    restart: str | None
+    """The restart request, if any."""
+    report_drift: bool
+    """What others changed is told and left as it is."""
+    migrate: str | None
+    """Node of the engine's cluster that it is to be moved to."""
+    engine_node: str | None
+    """The one that this agent is on."""
     paused: bool
     deleting: bool
     removal: Removal
+    own_disks: bool
+    """The engine makes its disks; no pool of ours does."""
+    live_limits: bool
+    cannot_suspend: str
+    """Why it cannot be suspended; empty: it can."""
+    cannot_migrate: str
     pool: str
     template: str | None
     """Digest to clone, None when the node does not have it."""
     quota: int
     volumes: tuple[WantedVolume, ...]
-    port: str
+    port: str | None
+    """Host's end of its network interface; None: the engine has not told it yet."""
     bridge: Bridge | None
     gateway: str
     config: GuestConfig
@@ -109,44 +77,60 @@ class Wanted:
     services: tuple[Expected, ...]
     blocks: tuple[Block, ...]
 
+    @property
+    def order(self) -> int:
+        """Of its start; lower numbers first."""
+        return self.config.startup.order
+
 
 def wanted(
     guest: Guest,
     attachment: ZoneAttachment | None,
     node: Node,
     digest: Callable[[GuestConfig], ConfigDigest],
+    link: str | None = None,
 ) -> Wanted:
-    """Resolve one guest. What cannot be resolved becomes a `Block`, never an exception."""
-    spec = guest.spec
-    blocks: list[Block] = []
-    if spec.type != GuestType.CONTAINER:
-        text = f"type {spec.type} has no engine on this node; use container"
-        blocks.append(Block(Type.GUEST_READY, Reason.UNSUPPORTED, text))
+    """Resolve one guest. What cannot be resolved becomes a `Block`, never an exception.
+
+    `link` is the host's end of its network interface, where the engine has named it.
+    """
+    spec, kind = guest.spec, GuestKind(guest.spec.type)
+    own_disks, can = node.owns_disks(kind), node.capabilities
+    blocks = [Block(Type.GUEST_READY, Reason.UNSUPPORTED, text) for text in _impossible(kind, node)]
     volumes = tuple(_volumes(guest, node, blocks))
-    pool = _pool(spec.pool, node, blocks, Type.GUEST_READY)
+    pool = _pool(spec.pool, node, [] if own_disks else blocks, Type.GUEST_READY)
     template = node.templates.get(spec.image)
-    if template is not None and template not in node.template_pools.get(pool, frozenset()):
+    if template is not None and not own_disks and template not in node.template_pools.get(pool, ()):
         template = None
     bridge = _bridge(guest, attachment, node, blocks)
-    config = _config(guest, bridge, volumes, pool, node)
+    config = config_of(guest, bridge, volumes, pool, node)
     return Wanted(
         name=guest.name,
         owner_uid=spec.stack_ref.uid,
         stack=(spec.stack_ref.namespace, spec.stack_ref.name),
         run=spec.run_policy,
+        maintenance=bool(spec.maintenance),
+        restart=spec.restart,
+        report_drift=spec.drift_policy == DriftPolicy.REPORT,
+        migrate=None if spec.migrate is None else spec.migrate.engine_node,
+        engine_node=node.engine_node,
         paused=bool(spec.paused),
         deleting=guest.deleting,
         removal=_removal(guest, pool, volumes, node),
+        own_disks=own_disks,
+        live_limits=can.has(kind, Capability.LIVE_LIMITS),
+        cannot_suspend=can.why_not(kind, Capability.SUSPEND),
+        cannot_migrate=can.why_not(kind, Capability.MIGRATE),
         pool=pool,
         template=template,
         quota=to_bytes(spec.resources.disk),
         volumes=volumes,
-        port=port_name(node.prefix, guest.name),
+        port=link if own_disks else port_name(node.prefix, guest.name),
         bridge=bridge,
         gateway=spec.network.gateway,
         config=config,
         digest=_digest(config, digest, blocks),
-        shared=disk_of(node, pool, guest.name) / "shared",
+        shared=shared_of(guest, pool, node),
         document=spec.compose.document,
         compose_digest=spec.compose.digest,
         secret_name=spec.compose.secret_name,
@@ -155,8 +139,27 @@ def wanted(
     )
 
 
+def _impossible(kind: GuestKind, node: Node) -> list[str]:
+    """What the engine would have to do for a guest with services, and cannot."""
+    if kind not in node.capabilities.kinds:
+        return [node.capabilities.why_not(kind, Capability.EXEC)]
+    needed = {
+        Capability.EXEC: "services are brought up by commands in the guest",
+        Capability.HOST_MOUNTS: "services are looked at through a directory that guest and host share",
+    }
+    return [
+        f"{node.capabilities.why_not(kind, each)}; {why}"
+        for each, why in needed.items()
+        if not node.capabilities.has(kind, each)
+    ]
+
+
 def _removal(guest: Guest, pool: str, volumes: tuple[WantedVolume, ...], node: Node) -> Removal:
-    """What a deletion means. Nothing can lie in a pool that this node never had."""
+    """What a deletion means. Nothing can lie in a pool that this node never had, nor in one of ours where
+    the engine makes the disks.
+    """
+    if node.owns_disks(GuestKind(guest.spec.type)):
+        return Removal(guest.spec.deletion_policy, None)
     fates = tuple(VolumeFate(each.ref, each.pool, each.policy) for each in volumes)
     return Removal(
         guest.spec.deletion_policy,
@@ -167,15 +170,26 @@ def _removal(guest: Guest, pool: str, volumes: tuple[WantedVolume, ...], node: N
 
 def _volumes(guest: Guest, node: Node, blocks: list[Block]) -> list[WantedVolume]:
     owner = guest.spec.stack_ref
-    return [
-        WantedVolume(
-            ref=VolumeRef(owner.namespace, owner.name, volume.name),
-            pool=_pool(volume.pool, node, blocks, Type.VOLUMES_READY),
-            quota=to_bytes(volume.size),
-            policy=volume.deletion_policy or DeletionPolicy.RETAIN,
+    own_disks = node.owns_disks(GuestKind(guest.spec.type))
+    found = []
+    for volume in sorted(guest.spec.volumes, key=lambda volume: volume.name):
+        policy = volume.deletion_policy or DeletionPolicy.RETAIN
+        if own_disks and policy is not DeletionPolicy.DELETE:
+            text = (
+                f"volume {volume.name} has deletionPolicy {policy.value}, but {node.capabilities.engine}"
+                " keeps a volume on a disk of its guest, which goes with the guest:"
+                " set deletionPolicy: Delete, and back it up"
+            )
+            blocks.append(Block(Type.VOLUMES_READY, Reason.UNSUPPORTED, text))
+        found.append(
+            WantedVolume(
+                ref=VolumeRef(owner.namespace, owner.name, volume.name),
+                pool=_pool(volume.pool, node, [] if own_disks else blocks, Type.VOLUMES_READY),
+                quota=to_bytes(volume.size),
+                policy=policy,
+            )
         )
-        for volume in sorted(guest.spec.volumes, key=lambda volume: volume.name)
-    ]
+    return found
 
 
 def _pool(name: str | None, node: Node, blocks: list[Block], step: Type) -> str:
@@ -215,62 +229,3 @@ def _services(guest: Guest, blocks: list[Block]) -> tuple[Expected, ...]:
     except ValueError as error:
         blocks.append(Block(Type.SERVICES_READY, Reason.COMPOSE_INVALID, str(error)))
         return ()
-
-
-def _config(
-    guest: Guest, bridge: Bridge | None, volumes: tuple[WantedVolume, ...], pool: str, node: Node
-) -> GuestConfig:
-    spec = guest.spec
-    disk = disk_of(node, pool, guest.name)
-    trust = trust_directory(node.registry_port)
-    mounts = [
-        Mount(disk / "docker", DOCKER_ROOT),
-        Mount(disk / "shared", SHARED, executable=False),
-        Mount(node.trust, trust, read_only=True, idmapped=False, executable=False),
-    ]
-    for volume in volumes:
-        ref = volume.ref
-        source = _root(node, volume.pool) / "volumes" / ref.namespace / ref.stack / ref.volume / "data"
-        mounts.append(Mount(source, f"{VOLUME_MOUNT_ROOT}/{volume.name}"))
-    return GuestConfig(
-        name=guest.name,
-        owner_uid=spec.stack_ref.uid,
-        root=RootDirectory(disk / "rootfs"),
-        id_map=IdMap(spec.id_map.base, spec.id_map.count),
-        hostname=spec.hostname,
-        interfaces=() if bridge is None else (_interface(guest, bridge, node),),
-        mounts=tuple(mounts),
-        limits=Limits(
-            cpu_millis=to_millicores(spec.resources.cpu),
-            memory_bytes=to_bytes(spec.resources.memory),
-            pids=node.pids,
-        ),
-        startup=Startup(autostart=spec.run_policy == RunPolicy.RUNNING),
-    )
-
-
-def disk_of(node: Node, pool: str, guest: str) -> Path:
-    """Where a guest's trees are (`storage.protocol`)."""
-    return _root(node, pool) / "guests" / guest
-
-
-def _root(node: Node, pool: str) -> Path:
-    return node.pools.get(pool, Path("/nonexistent"))  # blocked: see `_pool`
-
-
-def _interface(guest: Guest, bridge: Bridge, node: Node) -> NetworkInterface:
-    network = guest.spec.network
-    return NetworkInterface(
-        host_name=port_name(node.prefix, guest.name),
-        bridge=bridge.name,
-        mac=network.mac,
-        # /32: neighbours are reached through the gateway, where the rules are, or not at all.
-        address=IPv4Interface(f"{network.address}/32"),
-        gateway=IPv4Address(network.gateway),
-        mtu=bridge.mtu,
-    )
-
-
-def trust_directory(registry_port: int) -> str:
-    """Where Docker looks for the authority of the node's registry (dockerd(8), `/etc/docker/certs.d`)."""
-    return f"/etc/docker/certs.d/{REGISTRY_HOST}:{registry_port}"

@@ -8,7 +8,7 @@ Whether an object is gone is said by a fresh answer of the API server alone, nev
 answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dsecos_runtime import GUEST, Cluster, Requeue, get_logger
@@ -24,7 +24,6 @@ from dsecos_agent.guests.view import HostView
 from dsecos_agent.links.protocol import ObservedPort
 from dsecos_agent.nodefirewall.enforcer import Enforcer
 from dsecos_agent.storage.protocol import Dataset, DatasetKind
-from dsecos_agent.zones.naming import port_name
 
 ROUNDS = 5
 SHORTLY = 0.2
@@ -43,8 +42,9 @@ class Leftovers:
         actor: Actor,
         firewall: Enforcer,
         namespace: str,
-        prefix: str,
+        port_of: Callable[[str], str | None],
     ) -> None:
+        """`port_of` tells a guest's port, where it is known."""
         self._cluster = cluster
         self._engine = engine
         self._view = view
@@ -52,7 +52,7 @@ class Leftovers:
         self._actor = actor
         self._firewall = firewall
         self._namespace = namespace
-        self._prefix = prefix
+        self._port_of = port_of
 
     async def settle(self, name: str) -> Requeue | None:
         """Deal with a guest that the cache does not know. Raises what the adapters raise, ClusterError."""
@@ -96,7 +96,7 @@ class Leftovers:
             disk=disks.get((DatasetKind.GUEST, name)),
             volumes=volumes,
             engine=await self._engine.get(name),
-            port=(await self._view.links.get()).ports.get(port_name(self._prefix, name)),
+            port=(await self._view.links.get()).ports.get(self._port_of(name) or ""),
             record=record,
         )
 
@@ -116,16 +116,22 @@ def orphans(
     engine: Iterable[ObservedGuest],
     datasets: Iterable[Dataset],
     ports: Iterable[ObservedPort],
-    prefix: str,
+    port_of: Callable[[str], str | None],
+    engine_node: str | None = None,
 ) -> list[Orphan]:
-    """What nobody accounts for: no object, no fate that a deletionPolicy gave it. Pure."""
+    """What nobody accounts for: no object, no fate that a deletionPolicy gave it. Pure.
+
+    What is on another node of the engine's cluster is that node's business.
+    """
     fates = {
         name for name in records.names() if (record := records.get(name)) and (record.fate or record.removal)
     }
     accounted = {*known, *fates}
-    links = {port_name(prefix, name) for name in accounted}
+    links = {port_of(name) for name in accounted}
     found = [
-        Orphan("container", guest.name) for guest in engine if guest.owner_uid and guest.name not in accounted
+        Orphan("container", guest.name)
+        for guest in engine
+        if guest.owner_uid and guest.name not in accounted and guest.engine_node in (None, engine_node)
     ]
     for each in datasets:
         if each.kind is DatasetKind.GUEST and each.owner_uid and each.name not in accounted:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from dsecos_runtime import get_logger
 
+from dsecos_agent.engines.lxc.cgroups import AGAIN, PAYLOAD
+
 KMSG = Path("/dev/kmsg")
 RECORD = 8192
 """Longest record in bytes; a shorter buffer fails with EINVAL."""
@@ -25,9 +27,9 @@ SETTLED = 10.0
 `running` of what the kernel has just killed, and again each time it tries anew.
 """
 
-LIMIT_REACHED = re.compile(r"oom-kill:.*oom_memcg=[^,]*lxc\.payload\.([^/,]+?)(?:-\d{1,3})?,")
+LIMIT_REACHED = re.compile(rf"oom-kill:.*oom_memcg=[^,]*{re.escape(PAYLOAD)}([^/,]+?){AGAIN},")
 """A limit within the guest (of one of its containers) has a path below the guest's own group and is not
-meant. liblxc appends a number while an older group of that name is still there.
+meant.
 """
 
 

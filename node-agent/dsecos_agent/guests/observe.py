@@ -6,6 +6,7 @@ from dataclasses import replace
 from dsecos_agent.compose.protocol import Compose, DockerUnavailableError, Service
 from dsecos_agent.engines.model import ObservedGuest
 from dsecos_agent.engines.protocol import Engine
+from dsecos_agent.guests.blocks import elsewhere
 from dsecos_agent.guests.bringup import BringUps
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.memory import MemoryLimits
@@ -50,7 +51,7 @@ class Observer:
     async def observe(self, wanted: Wanted) -> Observed:
         """One guest as it is now."""
         engine = await self._engine.get(wanted.name)
-        volumes, disk = await self._datasets(wanted)
+        volumes, disk = ({}, None) if wanted.own_disks else await self._datasets(wanted)
         links = await self._view.links.get()
         port = await self._port(wanted.port, engine, links)
         record = self._records.get(wanted.name)
@@ -91,7 +92,11 @@ class Observer:
                 disk = datasets.get((DatasetKind.GUEST, wanted.name))
         return found, disk
 
-    async def _port(self, name: str, engine: ObservedGuest | None, links: LinkView) -> ObservedPort | None:
+    async def _port(
+        self, name: str | None, engine: ObservedGuest | None, links: LinkView
+    ) -> ObservedPort | None:
+        if name is None:
+            return None
         port = links.ports.get(name)
         if (port is None) == (engine is None or engine.init_pid is None):
             return port
@@ -107,7 +112,7 @@ class Observer:
         return self._portless.setdefault(name, engine.init_pid) == engine.init_pid
 
     async def _with_services(self, wanted: Wanted, seen: Observed) -> Observed:
-        if not seen.running or wanted.deleting:
+        if not seen.running or wanted.deleting or elsewhere(wanted, seen) is not None:
             return seen
         services = None
         if seen.bring_up is None:

@@ -2,20 +2,26 @@
 
 The rules:
 - What carries another owner's UID is not touched, and nothing is done for a guest that would need it.
-- Nothing restarts a running guest but a change that only a restart brings about (`booted_digest`), or a lost
-  network port. Ports are the firewall's, limits and quotas are changed live, a document is brought up.
+- Nothing restarts a running guest but a change that only a restart brings about (`booted_digest`), a lost
+  network port, or an order. Ports are the firewall's, limits and quotas are changed live, a document is
+  brought up.
+- An order that the guest's state does not allow is refused, and so is the rest of the wish until it is taken
+  back.
+- What others changed is put right, or with driftPolicy Report left as it is until the wish changes.
+- While the engine is at a guest, or does not know how it is, nothing is done to it.
 - A guest is started only when its volumes, its bridge and its rules are there.
 - Data is destroyed only where a deletionPolicy says Delete, and only after the guest was asked to stop.
 - The finalizer goes last, when a look shows that nothing is left to remove.
 """
 
-from dsecos_api.conditions import Reason, Type
 from dsecos_api.types import DeletionPolicy, RunPolicy
 
 from dsecos_agent.engines.model import GuestState
 from dsecos_agent.guests import actions as do
+from dsecos_agent.guests import causes, drift
 from dsecos_agent.guests.actions import Action
-from dsecos_agent.guests.desired import Block, Wanted
+from dsecos_agent.guests.blocks import blocks, elsewhere, given_away, is_ours, migration_due
+from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.record import Fate, Removal
 from dsecos_agent.guests.services import judge
 from dsecos_agent.guests.state import Observed
@@ -30,32 +36,29 @@ def plan(wanted: Wanted, seen: Observed) -> list[Action]:
 
     Empty when there is nothing to do or nothing may be done.
     """
-    if wanted.paused:
+    ours = is_ours(wanted.owner_uid, seen)
+    if wanted.paused or (ours and seen.busy):
         return []
+    if given_away(wanted, seen):
+        return [do.Forget(None), do.RemoveFinalizer()] if wanted.deleting else []
     if wanted.deleting:
         return plan_removal(wanted.owner_uid, wanted.removal, seen)
     if blocks(wanted, seen):
-        return _network(wanted, seen) if seen.alive and _ours(wanted.owner_uid, seen) else []
+        return _network(wanted, seen) if seen.alive and ours else []
+    if migration_due(wanted, seen):
+        return [do.Migrate(wanted.migrate or "")] if _settled(seen) else []
     actions = [
-        *_storage(wanted, seen),
+        *([] if wanted.own_disks else _storage(wanted, seen)),
         *_network(wanted, seen),
         *_process(wanted, seen),
-        *_dropped(wanted, seen),
+        *([] if wanted.own_disks else _dropped(wanted, seen)),
     ]
     once = [action for position, action in enumerate(actions) if action not in actions[:position]]
     return sorted(once, key=lambda action: action.stage)
 
 
-def blocks(wanted: Wanted, seen: Observed) -> list[Block]:
-    """Why the guest cannot be made as wanted, in the order of the steps; empty when it can."""
-    found = [*wanted.blocks, *_foreign(wanted, seen)]
-    if seen.disk is None and wanted.template is None:
-        text = "the guest template is not in the pool (yet)"
-        found.append(Block(Type.GUEST_READY, Reason.GUEST_TEMPLATE_MISSING, text, stalled=False))
-    if seen.conflict is not None:
-        found.append(Block(Type.NETWORK_READY, seen.conflict.reason, seen.conflict.message))
-    order = list(Type)
-    return sorted(found, key=lambda block: (not block.stalled, order.index(block.type)))
+def _settled(seen: Observed) -> bool:
+    return seen.engine is not None and seen.engine.state in (GuestState.RUNNING, GuestState.STOPPED)
 
 
 def plan_removal(owner_uid: str, removal: Removal, seen: Observed) -> list[Action]:
@@ -70,7 +73,7 @@ def plan_removal(owner_uid: str, removal: Removal, seen: Observed) -> list[Actio
     done = begun and seen.record is not None and seen.record.removed
     actions: list[Action] = []
     if ours and seen.alive and not orphans:
-        actions += [do.Unfreeze()] * seen.frozen + [do.Stop()]
+        actions.append(do.Stop())
     if ours and deletes:
         actions.append(do.Destroy())
     if deletes and removal.pool is not None and _may_remove(seen.disk, owner_uid, done=done):
@@ -91,13 +94,6 @@ def _may_remove(dataset: Dataset | None, owner_uid: str, *, done: bool) -> bool:
     return not done if dataset is None else dataset.owner_uid == owner_uid
 
 
-def restart_due(wanted: Wanted, seen: Observed) -> bool:
-    """Whether the running guest has to be started anew."""
-    if not seen.running or seen.engine is None:
-        return False
-    return seen.engine.booted_digest != wanted.digest.boot or seen.port_lost
-
-
 def bring_up_due(wanted: Wanted, seen: Observed) -> bool:
     """Whether a running guest's services need `docker compose up`, or its dockerd has to be waited for."""
     if seen.bring_up is not None:
@@ -109,29 +105,6 @@ def bring_up_due(wanted: Wanted, seen: Observed) -> bool:
     return seen.record.compose_digest != wanted.compose_digest or bool(
         judge(wanted.services, seen.services).down
     )
-
-
-def _ours(owner_uid: str, seen: Observed) -> bool:
-    return seen.engine is None or seen.engine.owner_uid == owner_uid
-
-
-def _foreign(wanted: Wanted, seen: Observed) -> list[Block]:
-    """Things under our names that carry another owner."""
-    found = []
-    if not _ours(wanted.owner_uid, seen):
-        found.append((Type.GUEST_READY, f"container {wanted.name}"))
-    if seen.disk is not None and seen.disk.owner_uid != wanted.owner_uid:
-        found.append((Type.GUEST_READY, f"disk of guest {wanted.name}"))
-    for volume in wanted.volumes:
-        dataset = seen.volumes.get((volume.pool, volume.ref))
-        if dataset is not None and dataset.owner_uid not in (None, wanted.owner_uid):
-            found.append((Type.VOLUMES_READY, f"volume {volume.ref}"))
-    if wanted.bridge is not None and seen.bridge is not None and foreign(wanted.bridge, seen.bridge):
-        found.append((Type.NETWORK_READY, f"bridge {seen.bridge.name}"))
-    return [
-        Block(step, Reason.NOT_OURS, f"{what} belongs to somebody else: left as it is")
-        for step, what in found
-    ]
 
 
 def _storage(wanted: Wanted, seen: Observed) -> list[Action]:
@@ -164,7 +137,7 @@ def _network(wanted: Wanted, seen: Observed) -> list[Action]:
     bridge = seen.bridge
     if bridge is None or not (right(wanted.bridge, bridge) or foreign(wanted.bridge, bridge)):
         actions.append(do.EnsureBridge(wanted.bridge))
-    if not seen.rules_in_force and seen.conflict is None:
+    if not seen.rules_in_force and seen.conflict is None and wanted.port is not None:
         actions.append(do.ApplyFirewall())
     port = seen.port
     stays = seen.alive and wanted.run is not RunPolicy.STOPPED
@@ -174,30 +147,50 @@ def _network(wanted: Wanted, seen: Observed) -> list[Action]:
 
 
 def _process(wanted: Wanted, seen: Observed) -> list[Action]:
-    actions: list[Action] = []
-    engine = seen.engine
-    restart = restart_due(wanted, seen) and wanted.run is RunPolicy.RUNNING
     if seen.frozen:
         return _frozen(wanted)
-    if engine is None or engine.config_digest != wanted.digest.full:
-        if seen.running and not restart:
-            actions.append(do.SetLimits(wanted.config.limits))
-        actions.append(do.WriteConfig(wanted.config))
-    if engine is not None and engine.state is GuestState.STOPPING:
+    restart = causes.restart(wanted, seen) is not None
+    actions = _configuration(wanted, seen, restart=restart)
+    if seen.engine is not None and seen.engine.state is GuestState.STOPPING:
         return actions  # its death wakes us
     if wanted.run is RunPolicy.RUNNING:
-        if restart:
-            actions.append(do.Stop())
-        if restart or not seen.alive:
-            actions.append(do.Start())
-            # The engine makes the port; what keeps it from its neighbours is set once it is there.
-            actions += [do.AttachLink(wanted.port, wanted.bridge.name)] if wanted.bridge else []
-        if restart or not seen.alive or bring_up_due(wanted, seen):
-            actions.append(do.BringUp(wanted.compose_digest))
+        actions += _up(wanted, seen, restart=restart)
     elif wanted.run is RunPolicy.STOPPED and seen.alive:
         actions.append(do.Stop())
     elif wanted.run is RunPolicy.SUSPENDED and seen.running:
         actions.append(do.Freeze())
+    return actions
+
+
+def _configuration(wanted: Wanted, seen: Observed, *, restart: bool) -> list[Action]:
+    engine, digest = seen.engine, wanted.digest.full
+    if engine is None:
+        return [do.Create(wanted.config, digest, wanted.shared if wanted.own_disks else None)]
+    actions: list[Action] = []
+    if wanted.own_disks and engine.disk_bytes is not None and engine.disk_bytes < wanted.quota:
+        actions.append(do.ResizeDisk(wanted.quota))
+    if engine.config_digest != digest and not drift.held(wanted, seen):
+        if seen.running and not restart and wanted.live_limits:
+            actions.append(do.SetLimits(wanted.config.limits))
+        actions.append(do.WriteConfig(wanted.config, digest))
+    return actions
+
+
+def _up(wanted: Wanted, seen: Observed, *, restart: bool) -> list[Action]:
+    """Start it, and its services. Elsewhere neither its rules nor its Docker are within reach."""
+    starts = restart or not seen.alive
+    if elsewhere(wanted, seen) is not None or (starts and not (seen.turn and wanted.port)):
+        return []
+    actions: list[Action] = [do.Stop()] * restart
+    if starts:
+        actions.append(do.Start())
+        # The engine makes the port; what keeps it from its neighbours is set once it is there.
+        if wanted.bridge is not None and wanted.port is not None:
+            actions.append(do.AttachLink(wanted.port, wanted.bridge.name))
+    if wanted.own_disks and not (seen.record is not None and seen.record.prepared):
+        actions.append(do.PrepareInside(wanted.gateway))
+    if starts or bring_up_due(wanted, seen):
+        actions.append(do.BringUp(wanted.compose_digest))
     return actions
 
 
@@ -210,7 +203,7 @@ def _frozen(wanted: Wanted) -> list[Action]:
         case RunPolicy.RUNNING:
             return [do.Unfreeze()]
         case RunPolicy.STOPPED:
-            return [do.Unfreeze(), do.Stop()]
+            return [do.Stop()]
     return []
 
 

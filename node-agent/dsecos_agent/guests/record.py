@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from dsecos_api.lifecycle import Lifecycle
 from dsecos_api.types import DeletionPolicy
 from pydantic import TypeAdapter, ValidationError
 
@@ -52,16 +53,40 @@ class Record:
     """One guest."""
 
     owner_uid: str
+    life: Lifecycle | None = None
+    """Where it is in its life: what an action that was cut short had begun cannot be observed. None: it was
+    never looked at.
+    """
+    boot: str = ""
+    """Boot of the host (boot_id) in which it was last up."""
     autostart: bool = False
     """Start it at boot even if the API server does not answer."""
+    order: int = 100
+    """Of the start at boot; lower numbers first."""
+    delay: int = 0
+    """Seconds after its start at boot until the next order is started."""
     prepared: bool = False
-    """The clone knows the node's registry."""
+    """The guest knows the node's registry."""
     started: bool = False
     """It may have run: from now on its disk is hostile and no path in it is followed."""
     started_at: str | None = None
     """RFC 3339."""
     compose_digest: str | None = None
     """Of the document that was last brought up to the end."""
+    applied: tuple[str, ...] = ()
+    """Digests that its configuration may have by our doing: the one that was written last and, while another
+    is being written, that one. Any other is somebody else's.
+    """
+    drift: tuple[str, ...] = ()
+    """Settings that were found changed by somebody else, as last told."""
+    restart: str | None = None
+    """The restart request that was carried out last, or was there before the guest."""
+    restart_refused: str | None = None
+    """The one that came while it was at rest."""
+    link: str | None = None
+    """Host's end of its network interface, where the engine names it."""
+    engine_node: str | None = None
+    """Node of the engine's cluster that it was last seen on."""
     removal: Removal | None = None
     removed: bool = False
     """All steps of the removal were done; what a listing cannot show (half-made or half-removed disks) is
@@ -99,6 +124,11 @@ class Records:
         """The rules of guests that were left running."""
         return [record.forgotten for record in self._records.values() if record.forgotten]
 
+    def link(self, name: str) -> str | None:
+        """Host's end of a guest's network interface, where the engine names it and has told."""
+        record = self._records.get(name)
+        return None if record is None else record.link
+
     def orphaned(self) -> list[str]:
         """Guests that were left running."""
         return [name for name, record in self._records.items() if record.fate is Fate.ORPHANED]
@@ -106,7 +136,9 @@ class Records:
     def put(self, name: str, record: Record) -> None:
         """Write a record if it differs. Raises OSError."""
         if self._records.get(name) != record:
-            write_atomically(self._folder / f"{name}.json", _ADAPTER.dump_json(record).decode())
+            write_atomically(
+                self._folder / f"{name}.json", _ADAPTER.dump_json(record, by_alias=True).decode()
+            )
             self._records[name] = record
 
     def update(self, name: str, owner_uid: str, **changes: Any) -> Record:

@@ -15,8 +15,11 @@ from dsecos_api.types import RunPolicy
 from dsecos_runtime import Conditions
 
 from dsecos_agent.compose.protocol import Service
+from dsecos_agent.engines.model import GuestState
+from dsecos_agent.guests import drift
+from dsecos_agent.guests.blocks import blocks, elsewhere, given_away, refused_restart
 from dsecos_agent.guests.desired import Block, Wanted
-from dsecos_agent.guests.plan import blocks, bring_up_due
+from dsecos_agent.guests.plan import bring_up_due
 from dsecos_agent.guests.services import Verdict, judge
 from dsecos_agent.guests.state import Observed, Phase
 
@@ -43,7 +46,7 @@ def findings(wanted: Wanted, seen: Observed, failure: Block | None = None) -> li
     """One finding a step, in the order of the steps."""
     found = {
         Type.VOLUMES_READY: _volumes(wanted, seen),
-        Type.NETWORK_READY: _network(seen),
+        Type.NETWORK_READY: _network(wanted, seen),
         Type.GUEST_READY: _guest(wanted, seen),
         Type.DOCKER_READY: _docker(wanted, seen),
         Type.SERVICES_READY: _services(wanted, seen),
@@ -55,23 +58,65 @@ def findings(wanted: Wanted, seen: Observed, failure: Block | None = None) -> li
     return [found[step] for step in GUEST_STEPS]
 
 
-def status(guest: Guest, wanted: Wanted, seen: Observed, failure: Block | None = None) -> GuestStatus:
-    """The whole status."""
+def unseen(guest: Guest, block: Block) -> GuestStatus:
+    """The status of a guest that cannot be looked at: as it was last seen, but for that."""
+    conditions = Conditions(guest.status, guest.metadata.generation, order=GUEST_STEPS)
+    conditions.unknown(block.type, block.reason, block.message)
+    if block.stalled:
+        conditions.stalled(block.reason, block.message)
+    else:
+        conditions.reconciling(block.reason, block.message)
+    return guest.status.model_copy(
+        update={"observed_generation": guest.metadata.generation, "conditions": conditions.build()}
+    )
+
+
+def status(
+    guest: Guest, wanted: Wanted, seen: Observed, failure: Block | None = None, *, leaving: bool = False
+) -> GuestStatus:
+    """The whole status; `leaving`: it is about to be stopped or moved."""
     conditions = Conditions(guest.status, guest.metadata.generation, order=GUEST_STEPS)
     found = findings(wanted, seen, failure)
+    if leaving:
+        found = [_leaving(wanted, finding) for finding in found]
     for finding in found:
         conditions.set(finding.type, finding.holds, finding.reason, finding.message)
     _conclude(conditions, wanted, seen, found)
-    record = seen.record
+    record, engine = seen.record, seen.engine
     return GuestStatus(
         observed_generation=guest.metadata.generation,
         conditions=conditions.build(),
         epoch=guest.spec.epoch,
-        image=f"sha256:{seen.disk.template}" if seen.disk and seen.disk.template else None,
+        image=_image(seen),
         compose_digest=record.compose_digest if record is not None else None,
         started_at=record.started_at if record is not None and seen.alive else None,
+        lifecycle=record.life if record is not None else None,
+        engine_id=(engine.engine_id or None) if engine is not None else None,
+        engine_node=engine.engine_node if engine is not None else None,
+        restart=record.restart if record is not None else None,
+        drift=_drift(wanted, seen),
         services=service_statuses(seen.services or ()),
     )
+
+
+def _leaving(wanted: Wanted, finding: Finding) -> Finding:
+    if finding.type is not Type.GUEST_READY:
+        return finding
+    reason = NOT_RUNNING.get(wanted.run) or (Reason.MIGRATING if wanted.migrate else Reason.PROGRESSING)
+    return Finding(
+        finding.type, False, reason, "it is being moved" if wanted.migrate else "it is being stopped"
+    )
+
+
+def _image(seen: Observed) -> str | None:
+    digest = seen.disk.template if seen.disk is not None else None
+    return f"sha256:{digest}" if digest else None
+
+
+def _drift(wanted: Wanted, seen: Observed) -> list[str]:
+    if drift.removed(seen):
+        return [drift.REMOVED] if drift.held(wanted, seen) else []
+    return list(seen.record.drift) if seen.record is not None else []
 
 
 def service_statuses(services: Sequence[Service]) -> list[ServiceStatus]:
@@ -109,9 +154,15 @@ def _conclude(conditions: Conditions, wanted: Wanted, seen: Observed, found: lis
     elif stuck is not None:
         conditions.stalled(stuck.reason, stuck.message)
     elif first is None:
-        conditions.ready(Reason.ALL_HEALTHY, found[-1].message)
+        held = drift.held(wanted, seen)
+        conditions.ready(
+            Reason.DRIFTED if held else Reason.ALL_HEALTHY,
+            next(each.message for each in found if each.type is Type.GUEST_READY)
+            if held
+            else found[-1].message,
+        )
     elif first.reason is rest and _at_rest(wanted, seen):
-        conditions.ready(rest, "as runPolicy asks")
+        conditions.ready(rest, first.message)
     elif first.moving:
         conditions.reconciling(first.reason, first.message)
     else:
@@ -119,13 +170,17 @@ def _conclude(conditions: Conditions, wanted: Wanted, seen: Observed, found: lis
 
 
 def _at_rest(wanted: Wanted, seen: Observed) -> bool:
-    if wanted.run is RunPolicy.SUSPENDED and seen.frozen:
-        return True
-    return not seen.alive and seen.engine is not None and seen.engine.config_digest == wanted.digest.full
+    if wanted.run is RunPolicy.SUSPENDED:
+        return seen.frozen
+    if seen.alive or seen.engine is None:
+        return False
+    return seen.engine.config_digest == wanted.digest.full or drift.held(wanted, seen)
 
 
 def _volumes(wanted: Wanted, seen: Observed) -> Finding:
-    for volume in wanted.volumes:
+    if wanted.own_disks and seen.engine is None:
+        return Finding(Type.VOLUMES_READY, False, Reason.PROGRESSING, "its disks are made with the guest")
+    for volume in () if wanted.own_disks else wanted.volumes:
         dataset = seen.volumes.get((volume.pool, volume.ref))
         if dataset is None or dataset.owner_uid is None:
             return Finding(
@@ -134,7 +189,10 @@ def _volumes(wanted: Wanted, seen: Observed) -> Finding:
     return Finding(Type.VOLUMES_READY, True, Reason.MOUNTED)
 
 
-def _network(seen: Observed) -> Finding:
+def _network(wanted: Wanted, seen: Observed) -> Finding:
+    if elsewhere(wanted, seen) is not None:
+        text = "its link is on another node of the engine: the rules here do not hold for it"
+        return Finding(Type.NETWORK_READY, False, Reason.UNSUPPORTED, text, moving=False)
     if not seen.rules_in_force:
         return Finding(Type.NETWORK_READY, False, Reason.PROGRESSING, "its rules are not in force yet")
     if seen.bridge is None or (seen.alive and (seen.port is None or seen.port.bridge != seen.bridge.name)):
@@ -143,18 +201,62 @@ def _network(seen: Observed) -> Finding:
 
 
 def _guest(wanted: Wanted, seen: Observed) -> Finding:
+    busy = _busy(seen)
+    if busy is not None:
+        return busy
+    if given_away(wanted, seen):
+        return Finding(Type.GUEST_READY, False, Reason.MIGRATING, f"it is on {wanted.migrate} now")
     rest = NOT_RUNNING.get(wanted.run)
     if rest is not None:
-        return Finding(Type.GUEST_READY, False, rest, "as runPolicy asks")
+        return Finding(Type.GUEST_READY, False, rest, _rest(wanted, seen))
+    if seen.running and drift.held(wanted, seen):
+        names = ", ".join(seen.record.drift) if seen.record is not None else ""
+        return Finding(Type.GUEST_READY, True, Reason.DRIFTED, f"changed past DsecOS: {names}")
     if seen.running and seen.engine is not None and seen.engine.booted_digest == wanted.digest.boot:
         return Finding(Type.GUEST_READY, True, Reason.RUNNING)
+    return _not_up(wanted, seen)
+
+
+def _busy(seen: Observed) -> Finding | None:
+    if seen.engine is None or not seen.busy:
+        return None
+    match seen.engine.state:
+        case GuestState.MIGRATING:
+            return Finding(Type.GUEST_READY, False, Reason.MIGRATING, "it is being moved to another node")
+        case GuestState.UNKNOWN:
+            text = (
+                f"node {seen.engine.engine_node} of the engine does not answer: nothing is done to the guest"
+            )
+            return Finding(Type.GUEST_READY, False, Reason.ENGINE_UNREACHABLE, text)
+    return Finding(Type.GUEST_READY, False, Reason.PROGRESSING, "it is being made")
+
+
+def _not_up(wanted: Wanted, seen: Observed) -> Finding:
+    node = elsewhere(wanted, seen)
+    if node is not None:
+        text = f"it is stopped on node {node} of the engine, and its rules are here: move it back"
+        return Finding(Type.GUEST_READY, False, Reason.UNSUPPORTED, text, moving=False)
+    if not seen.turn:
+        text = "waits for guests that are to be started before it"
+        return Finding(Type.GUEST_READY, False, Reason.STARTING, text)
     return Finding(Type.GUEST_READY, False, Reason.STARTING)
+
+
+def _rest(wanted: Wanted, seen: Observed) -> str:
+    """What is said of a guest that is at rest, or is to be."""
+    policy = "the node is in maintenance" if wanted.maintenance else "as runPolicy asks"
+    refused = refused_restart(wanted, seen)
+    return f"{policy}; {refused}" if refused else policy
 
 
 def _docker(wanted: Wanted, seen: Observed) -> Finding:
     rest = NOT_RUNNING.get(wanted.run)
     if rest is not None:
-        return Finding(Type.DOCKER_READY, False, rest, "as runPolicy asks")
+        return Finding(Type.DOCKER_READY, False, rest, _rest(wanted, seen))
+    node = elsewhere(wanted, seen)
+    if node is not None:
+        text = f"it is on node {node} of the engine: what runs in it is seen by the agent there alone"
+        return Finding(Type.DOCKER_READY, False, Reason.UNSUPPORTED, text, moving=False)
     composing = seen.bring_up is not None and seen.bring_up.phase is Phase.COMPOSING
     if seen.services is not None or composing:
         return Finding(Type.DOCKER_READY, True, Reason.DOCKER_RUNNING)
@@ -167,7 +269,7 @@ def _docker(wanted: Wanted, seen: Observed) -> Finding:
 def _services(wanted: Wanted, seen: Observed) -> Finding:
     rest = NOT_RUNNING.get(wanted.run)
     if rest is not None:
-        return _not_serving(rest, "as runPolicy asks")
+        return _not_serving(rest, _rest(wanted, seen))
     if seen.bring_up is not None and seen.problem is None:
         return _being_brought_up(seen)
     verdict = None if seen.services is None else judge(wanted.services, seen.services)

@@ -74,6 +74,8 @@ class Observed:
     """None: dockerd does not answer, or was not asked."""
     bring_up: BringUpState | None = None
     problem: BringUpProblem | None = None
+    turn: bool = True
+    """It may be started now: no guest that is to be started before it is still on its way."""
     out_of_memory: bool = False
     """The kernel killed a process at the guest's memory limit since its services were last all healthy."""
 
@@ -86,6 +88,15 @@ class Observed:
     def running(self) -> bool:
         """Whether its processes may run and can be asked."""
         return self.engine is not None and self.engine.state in (GuestState.RUNNING, GuestState.STARTING)
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody else is at it, or nobody knows how it is: hands off until that is over."""
+        return self.engine is not None and self.engine.state in (
+            GuestState.CREATING,
+            GuestState.MIGRATING,
+            GuestState.UNKNOWN,
+        )
 
     @property
     def frozen(self) -> bool:

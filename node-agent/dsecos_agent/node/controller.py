@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from dsecos_runtime import NODE, Controller, Input, Key, Requeue, Runtime, ignoring_status
 
 from dsecos_agent.adapter_errors import AdapterError
-from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.node import facts
+from dsecos_agent.node.engines import Engines
 from dsecos_agent.node.inventory import Inventory
 from dsecos_agent.node.report import Facts, status
 from dsecos_agent.node.sweep import Sweep
@@ -17,6 +17,9 @@ from dsecos_agent.settings import AgentSettings
 
 IMAGES_EVERY = 15.0
 """Seconds between two looks for a newly built guest template."""
+
+ENGINE_EVERY = 5.0
+"""Seconds between two tries to use an engine that cannot be used."""
 
 
 def agent_version() -> str:
@@ -40,17 +43,18 @@ class NodeController(Controller):
         runtime: Runtime,
         settings: AgentSettings,
         *,
-        engine: Engine,
+        engines: Engines,
         inventory: Inventory,
         firewall: Enforcer,
         sweep: Sweep,
         templates_changed: Callable[[], None],
     ) -> None:
-        """`templates_changed` is called when a guest template was imported or a pool was opened."""
+        """`templates_changed` is called when a guest template was imported, a pool was opened or the engine
+        can be used."""
         super().__init__()
         self._runtime = runtime
         self._settings = settings
-        self._engine = engine
+        self._engines = engines
         self._inventory = inventory
         self._firewall = firewall
         self._sweep = sweep
@@ -76,12 +80,17 @@ class NodeController(Controller):
         node = self._runtime.cache.get(NODE, key)
         if node is None or key != self._key or node.deleting:
             return None
+        news = await self._engines.settle(node.spec.engine)
+        if news:
+            self._templates_changed()
         if not node.spec.paused:
             before = dict(self._inventory.features)
             await self._inventory.open(node.spec.pools)
             if before != self._inventory.features:
                 self._templates_changed()
         await self._runtime.status.write(NODE, node, status(node, await self._look()))
+        if self._inventory.engine_problem is not None:
+            return Requeue(ENGINE_EVERY)
         for orphan in await self._sweep.new_orphans():
             text = f"{orphan.kind} {orphan.name} carries our mark but has no Guest: it is left as it is"
             self._runtime.events.warning(NODE, node, "OrphanFound", text)
@@ -92,7 +101,8 @@ class NodeController(Controller):
         inventory = self._inventory
         return Facts(
             agent_version=agent_version(),
-            engine=await self._engine.capabilities(),
+            engine=inventory.capabilities,
+            engine_problem=inventory.engine_problem,
             kernel=facts.kernel(),
             os_image=facts.os_image(),
             boot_time=facts.boot_time(),

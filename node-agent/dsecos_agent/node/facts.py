@@ -51,6 +51,11 @@ def os_image() -> str:
         return ""
 
 
+def boot_id() -> str:
+    """Id of this boot of the kernel (random(4))."""
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
 def boot_time() -> str:
     """When the kernel started, RFC 3339 (`btime` of proc_stat(5), which does not move with the clock's
     corrections).

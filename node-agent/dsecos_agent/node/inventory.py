@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dsecos_api.conditions import Reason, Type
 from dsecos_api.node import Pool as PoolSpec
 from dsecos_api.quantity import to_bytes
 from dsecos_runtime import get_logger
 from pydantic import TypeAdapter, ValidationError
 
 from dsecos_agent.adapter_errors import AdapterError
-from dsecos_agent.guests.desired import Node
+from dsecos_agent.engines.model import Capabilities, Capability, GuestKind
+from dsecos_agent.guests.config import Node
+from dsecos_agent.guests.desired import Block
 from dsecos_agent.node.images import Image, read_images
 from dsecos_agent.processes.files import write_atomically
 from dsecos_agent.settings import AgentSettings
@@ -21,6 +24,8 @@ from dsecos_agent.storage import Pool, open_pool
 from dsecos_agent.storage.protocol import DatasetKind, PoolFeatures
 
 DEFAULT = "default"
+
+NO_ENGINE = Capabilities("no engine", {})
 
 _SPECS = TypeAdapter(tuple[PoolSpec, ...])
 
@@ -69,6 +74,19 @@ class Inventory:
         self.templates: dict[str, str] = {}
         """Digest of each template that can be cloned, by name."""
         self.problems = Problems()
+        self.capabilities = NO_ENGINE
+        """What the node's engine can do."""
+        self.engine_node: str | None = None
+        """Name of this node in the engine's cluster."""
+        self.engine_problem: Block | None = Block(
+            Type.ENGINE_READY, Reason.ENGINE_NOT_CONFIGURED, "the Node was not read yet", stalled=False
+        )
+        """Why the engine cannot be used; None: it can."""
+
+    @property
+    def own_disks(self) -> bool:
+        """Whether the engine makes guests' disks: then this node needs no storage pool of ours."""
+        return any(self.capabilities.has(kind, Capability.OWN_DISKS) for kind in GuestKind)
 
     @property
     def namespace(self) -> str:
@@ -86,6 +104,7 @@ class Inventory:
         return Node(
             prefix=settings.link_prefix,
             trust=settings.trust,
+            run=settings.run,
             registry_port=settings.registry_read_port,
             pids=settings.guest_pids,
             pools={name: pool.root for name, pool in self.pools.items()},
@@ -93,6 +112,8 @@ class Inventory:
             default_pool=self._default,
             templates=self.templates,
             template_pools=self._held,
+            capabilities=self.capabilities,
+            engine_node=self.engine_node,
         )
 
     async def open(self, specs: Sequence[PoolSpec] | None = None) -> None:
@@ -101,6 +122,9 @@ class Inventory:
 
         A pool is never closed here: guests run from it.
         """
+        if self.own_disks:
+            await self._list_images()
+            return
         if specs is None:
             specs = self._remembered()
         else:
@@ -116,6 +140,8 @@ class Inventory:
 
     async def import_images(self) -> bool:
         """Import every template that is new into every pool; True when something came. Problems are kept."""
+        if self.own_disks:
+            return await self._list_images()
         async with self._importing:
             images = await asyncio.to_thread(read_images, self._settings.images)
             self.problems.images = {}
@@ -127,6 +153,12 @@ class Inventory:
             if images:
                 await self._prune({image.template.digest for image in images})
             return (self.templates, self._held) != before
+
+    async def _list_images(self) -> bool:
+        """The engine imports templates itself, when a guest is made from one; True when one is new."""
+        images = await asyncio.to_thread(read_images, self._settings.images)
+        before, self.templates = self.templates, {image.name: image.template.digest for image in images}
+        return before != self.templates
 
     async def _import(self, image: Image, pool: str) -> None:
         digest = image.template.digest

@@ -10,6 +10,7 @@ from dsecos_api.quantity import format_bytes, format_millicores, to_bytes, to_mi
 from dsecos_runtime import Conditions
 
 from dsecos_agent.engines.model import Capabilities, Capability, GuestKind
+from dsecos_agent.guests.desired import Block
 
 RESERVED_CPU = "250m"
 RESERVED_MEMORY = "512Mi"
@@ -28,6 +29,7 @@ class Facts:
 
     agent_version: str
     engine: Capabilities
+    engine_problem: Block | None
     kernel: str
     os_image: str
     boot_time: str
@@ -74,11 +76,19 @@ def status(node: Node, facts: Facts) -> NodeStatus:
             security_modules=list(facts.modules or ()),
         ),
         guest_images=sorted(facts.images),
+        engine_cluster=facts.engine.cluster or None,
+        capabilities=sorted(
+            f"{kind}/{capability}" for kind, found in facts.engine.kinds.items() for capability in found
+        ),
     )
 
 
 def _engine(conditions: Conditions, facts: Facts) -> None:
     engine = facts.engine
+    problem = facts.engine_problem
+    if problem is not None:
+        conditions.false(Type.ENGINE_READY, problem.reason, problem.message)
+        return
     missing = {"cpu", "memory", "pids"} - engine.limits
     shared_ids = engine.why_not(GuestKind.CONTAINER, Capability.UNPRIVILEGED)
     if shared_ids:

@@ -5,6 +5,7 @@ It is reported, in a metric and an event, and left alone.
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from dsecos_runtime import GUEST, Cluster, get_logger
 from prometheus_client import Gauge
@@ -14,6 +15,7 @@ from dsecos_agent.guests.leftovers import Orphan, orphans
 from dsecos_agent.guests.record import Records
 from dsecos_agent.guests.view import HostView
 from dsecos_agent.links.protocol import Links
+from dsecos_agent.node.inventory import Inventory
 from dsecos_agent.storage.protocol import Pool
 
 EVERY = 300.0
@@ -36,8 +38,10 @@ class Sweep:
         pools: dict[str, Pool],
         records: Records,
         namespace: str,
-        prefix: str,
+        inventory: Inventory,
+        port_of: Callable[[str], str | None],
     ) -> None:
+        """`port_of` tells a guest's port, where it is known."""
         self._cluster = cluster
         self._engine = engine
         self._links = links
@@ -45,7 +49,8 @@ class Sweep:
         self._pools = pools
         self._records = records
         self._namespace = namespace
-        self._prefix = prefix
+        self._inventory = inventory
+        self._port_of = port_of
         self._known: frozenset[Orphan] = frozenset()
         self._next = 0.0
 
@@ -66,7 +71,8 @@ class Sweep:
             engine=guests,
             datasets=datasets,
             ports=ports,
-            prefix=self._prefix,
+            port_of=self._port_of,
+            engine_node=self._inventory.engine_node,
         )
         self._next = time.monotonic() + EVERY
         counts = Counter(orphan.kind for orphan in found)

@@ -6,7 +6,7 @@ gets it. The other is named in `conflicts`: without an address it has no rules, 
 rest of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, ip_network
 
@@ -22,7 +22,10 @@ from dsecos_agent.firewall.model import (
     Policy,
     ZonePolicy,
 )
-from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of, port_name
+from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of
+
+Ports = Callable[[str], str | None]
+"""Host's end of a guest's network interface, by the guest's name; None: its engine has not told it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,13 @@ def render(
     forgotten: Iterable[Forgotten] = (),
     *,
     prefix: str,
+    ports: Ports,
     registry_port: int | None,
     previous: Policy,
 ) -> Rendered:
-    """What is to be in force. Paused objects keep what they have in `previous`."""
+    """What is to be in force. Paused objects keep what they have in `previous`; a guest whose link is not
+    known has no rules, and is not started.
+    """
     old_zones = {zone.bridge: zone for zone in previous.zones}
     old_guests = {guest.name: guest for guest in previous.guests}
     zones: dict[str, ZonePolicy] = {}
@@ -77,8 +83,8 @@ def render(
     for guest in guests:
         if guest.spec.paused and guest.name in old_guests:
             wishes.append(old_guests[guest.name])
-        elif guest.spec.network.attachment in bridges:
-            wishes.append(guest_policy(prefix, guest, bridges[guest.spec.network.attachment]))
+        elif guest.spec.network.attachment in bridges and (link := ports(guest.name)) is not None:
+            wishes.append(guest_policy(link, guest, bridges[guest.spec.network.attachment]))
     for rest in forgotten:
         zones.setdefault(rest.zone.bridge, rest.zone)
         wishes.append(rest.guest)
@@ -113,13 +119,13 @@ def zone_policy(prefix: str, attachment: ZoneAttachment) -> ZonePolicy:
     )
 
 
-def guest_policy(prefix: str, guest: Guest, bridge: str) -> GuestPolicy:
+def guest_policy(link: str, guest: Guest, bridge: str) -> GuestPolicy:
     """One guest's part."""
     network = guest.spec.network
     exposed = (_exposed(port) for port in network.ports)
     return GuestPolicy(
         name=guest.name,
-        link=port_name(prefix, guest.name),
+        link=link,
         bridge=bridge,
         mac=network.mac,
         address=IPv4Address(network.address),

@@ -7,15 +7,19 @@ from dsecos_runtime import GUEST, ZONE_ATTACHMENT, Cache
 from dsecos_agent.firewall.model import Policy
 from dsecos_agent.guests.record import Records
 from dsecos_agent.links.protocol import Bridge
-from dsecos_agent.nodefirewall.render import Rendered, render
+from dsecos_agent.nodefirewall.render import Ports, Rendered, render
 from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of
 
 
 class CacheWishes:
     """Renders anew only when a spec, a record or what was in force before is another."""
 
-    def __init__(self, records: Records, *, namespace: str, prefix: str, registry_port: int | None) -> None:
+    def __init__(
+        self, records: Records, ports: Ports, *, namespace: str, prefix: str, registry_port: int | None
+    ) -> None:
+        """`ports` tells guests' links."""
         self._records = records
+        self._ports = ports
         self._namespace = namespace
         self._prefix = prefix
         self._registry_port = registry_port
@@ -35,13 +39,15 @@ class CacheWishes:
         attachments = self._cache.list(ZONE_ATTACHMENT, self._namespace)
         forgotten = tuple(self._records.forgotten())
         specs = tuple((each.uid, each.metadata.generation) for each in (*guests, *attachments))
-        key = (specs, forgotten, id(previous))
+        links = tuple(self._ports(guest.name) for guest in guests)
+        key = (specs, links, forgotten, id(previous))
         if key != self._key:
             self._rendered = render(
                 attachments,
                 guests,
                 forgotten,
                 prefix=self._prefix,
+                ports=self._ports,
                 registry_port=self._registry_port,
                 previous=previous,
             )

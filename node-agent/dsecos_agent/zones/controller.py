@@ -56,10 +56,11 @@ class ZoneController(Controller):
         prefix: str,
         namespace: str,
         wake_guest: Callable[[str], None],
+        port_of: Callable[[str], str | None],
         orphaned: Callable[[], Iterable[str]],
     ) -> None:
-        """`wake_guest` is called with the name of a guest whose port is not as it should be; `orphaned` names
-        those that were left running without an object.
+        """`wake_guest` is called with the name of a guest whose port is not as it should be, `port_of` tells
+        a guest's port where it is known, `orphaned` names those that were left running without an object.
         """
         super().__init__()
         self._runtime = runtime
@@ -69,6 +70,7 @@ class ZoneController(Controller):
         self._prefix = prefix
         self._namespace = namespace
         self._wake_guest = wake_guest
+        self._port_of = port_of
         self._orphaned = orphaned
         self.inputs = (Input(ZONE_ATTACHMENT, changed=ignoring_status),)
 
@@ -90,7 +92,9 @@ class ZoneController(Controller):
         links = await self._view.links.get()
         cache = self._runtime.cache
         attachments, guests = cache.list(ZONE_ATTACHMENT, self._namespace), cache.list(GUEST, self._namespace)
-        zones, names = drifted(links.bridges, links.ports, attachments, guests, self._prefix)
+        zones, names = drifted(
+            links.bridges, links.ports, attachments, guests, self._prefix, port_of=self._port_of
+        )
         for zone in zones:
             self.wake(Key(self._namespace, zone))
         for name in (*names, *self._orphaned()):

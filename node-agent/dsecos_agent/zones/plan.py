@@ -1,6 +1,6 @@
 """What to do for a zone, and whose links are not as they should be. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from dsecos_api import Guest, ZoneAttachment
 from dsecos_api.types import RunPolicy
 
 from dsecos_agent.links.protocol import Bridge, ObservedBridge, ObservedPort
-from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of, port_name
+from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,12 @@ def drifted(
     attachments: Iterable[ZoneAttachment],
     guests: Iterable[Guest],
     prefix: str,
+    *,
+    port_of: Callable[[str], str | None],
 ) -> tuple[list[str], list[str]]:
-    """Names of the attachments whose bridge, and of the guests whose port, is not as it should be."""
+    """Names of the attachments whose bridge, and of the guests whose port, is not as it should be. `port_of`
+    tells a guest's port, where it is known.
+    """
     zones: list[str] = []
     names: dict[str, str] = {}
     for attachment in attachments:
@@ -91,7 +95,7 @@ def drifted(
             zones.append(attachment.name)
     lost = []
     for guest in guests:
-        port = ports.get(port_name(prefix, guest.name))
+        port = ports.get(port_of(guest.name) or "")
         bridge_wanted = names.get(guest.spec.network.attachment)
         running = guest.spec.run_policy == RunPolicy.RUNNING and guest.status.started_at is not None
         if (port is None and running) or (port is not None and not attached(port, bridge_wanted)):

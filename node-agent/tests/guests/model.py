@@ -4,22 +4,43 @@ Real adapters are used in the tests of the controller; here thousands of histori
 """
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from dsecos_agent.compose.protocol import Service
 from dsecos_agent.engines.model import GuestState, ObservedGuest
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.desired import Wanted
-from dsecos_agent.guests.record import Record
+from dsecos_agent.guests.lives import Lives
+from dsecos_agent.guests.plan import plan
+from dsecos_agent.guests.record import Record, Records
 from dsecos_agent.guests.state import BringUpState, Observed, Phase, VolumeKey
 from dsecos_agent.links.protocol import ObservedBridge, ObservedPort
 from dsecos_agent.storage.protocol import Dataset, DatasetKind
 from dsecos_api.types import DeletionPolicy
+
+NAME = "shop-12345678"
+START = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+class Kept(Records):
+    """Records without files."""
+
+    def __init__(self) -> None:
+        self._records = {}
+
+    def put(self, name: str, record: Record) -> None:
+        self._records[name] = record
+
+    def drop(self, name: str) -> None:
+        self._records.pop(name, None)
 
 
 @dataclass
 class Model:
     """One guest's surroundings."""
 
+    records: Kept = field(default_factory=Kept)
+    boot: str = "boot-1"
     disk: Dataset | None = None
     half_disk: bool = False
     """Something of a disk is there that no listing shows."""
@@ -28,7 +49,6 @@ class Model:
     bridge: ObservedBridge | None = None
     port: ObservedPort | None = None
     rules: object = None
-    record: Record | None = None
     containers: dict[str, str] = field(default_factory=dict)
     """Service -> digest of the document that it was made from."""
     job: str | None = None
@@ -37,6 +57,26 @@ class Model:
     boots: int = 0
     ups: int = 0
     destroyed: list[str] = field(default_factory=list)
+
+    @property
+    def lives(self) -> Lives:
+        return Lives(self.records, self.boot, now=lambda: START)
+
+    @property
+    def record(self) -> Record | None:
+        return self.records.get(NAME)
+
+    @record.setter
+    def record(self, record: Record | None) -> None:
+        self.records.drop(NAME)
+        if record is not None:
+            self.records.put(NAME, record)
+
+    @property
+    def life(self) -> list[tuple[str, str]]:
+        """State and cause of the transitions, the oldest first."""
+        life = self.record.life if self.record else None
+        return [] if life is None else [(each.to, each.cause) for each in reversed(life.transitions)]
 
     def seen(self, wanted: Wanted) -> Observed:
         running = self.engine is not None and self.engine.state is GuestState.RUNNING
@@ -86,7 +126,21 @@ class Model:
         if self.engine is not None:
             self.engine = replace(self.engine, state=GuestState.STOPPED, init_pid=None, booted_digest=None)
 
-    def act(self, wanted: Wanted, action: do.Action) -> None:
+    def look(self, wanted: Wanted) -> tuple[Observed, list[do.Action]]:
+        """As the controller does: what is to be done, and what a look tells of the life."""
+        seen = self.seen(wanted)
+        actions = plan(wanted, seen)
+        self.lives.looked(wanted, seen, actions, dict)
+        return replace(seen, record=self.record), actions
+
+    def act(self, wanted: Wanted, action: do.Action, seen: Observed | None = None) -> None:
+        """What the agent does, the guest's life included."""
+        about = (wanted.name, wanted.owner_uid, action, wanted, seen)
+        self.lives.begin(*about)
+        self.carry_out(wanted, action)
+        self.lives.done(*about)
+
+    def carry_out(self, wanted: Wanted, action: do.Action) -> None:
         owner = wanted.owner_uid
         match action:
             case do.EnsureVolume(pool=pool, ref=ref, quota=quota):
@@ -127,8 +181,10 @@ class Model:
             case do.SetLimits():
                 assert self.engine is not None
                 assert self.engine.state is GuestState.RUNNING
-            case do.WriteConfig(config=config):
+            case do.Create(config=config, digest=digest) | do.WriteConfig(config=config, digest=digest):
                 assert self.disk is not None
+                assert (self.engine is None) == isinstance(action, do.Create)
+                self.update(owner, applied=(digest,))
                 old_engine = self.engine or ObservedGuest(
                     config.name, owner, GuestState.STOPPED, None, None, None, config.id_map
                 )
@@ -166,6 +222,7 @@ class Model:
         self.job = None
         self.mounted = frozenset((volume.pool, volume.ref) for volume in wanted.volumes)
         self.update(wanted.owner_uid, started=True, started_at="now")
+        assert wanted.port is not None
         self.port = ObservedPort(wanted.port, wanted.bridge.name, isolated=False, up=True)
         self.engine = replace(
             self.engine, state=GuestState.RUNNING, init_pid=self.boots, booted_digest=wanted.digest.boot

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dsecos_agent.engines.model import ConfigDigest, GuestConfig
-from dsecos_agent.guests.desired import Node, Wanted, wanted
+from dsecos_agent.engines.model import Capabilities, Capability, ConfigDigest, GuestConfig, GuestKind
+from dsecos_agent.guests.config import Node
+from dsecos_agent.guests.desired import Wanted, wanted
 from dsecos_api import Guest, ZoneAttachment
 
 UID = "5e0f6b8e-0000-4000-8000-000000000001"
@@ -14,9 +15,40 @@ STRANGER = "5e0f6b8e-0000-4000-8000-00000000000f"
 ZONE_UID = "5e0f6b8e-0000-4000-8000-0000000000aa"
 NAMESPACE = "dsecos-node-node-1"
 
+LXC = Capabilities(
+    "lxc 5",
+    {
+        GuestKind.CONTAINER: frozenset(
+            {
+                Capability.SUSPEND,
+                Capability.LIVE_LIMITS,
+                Capability.EXEC,
+                Capability.HOST_MOUNTS,
+            }
+        )
+    },
+)
+PROXMOX = Capabilities(
+    "proxmox 9",
+    {
+        GuestKind.CONTAINER: frozenset(
+            {
+                Capability.SUSPEND,
+                Capability.LIVE_LIMITS,
+                Capability.EXEC,
+                Capability.HOST_MOUNTS,
+                Capability.OWN_DISKS,
+                Capability.RESIZE_DISK,
+                Capability.MIGRATE,
+            }
+        )
+    },
+)
+
 NODE = Node(
     prefix="dt",
     trust=Path("/home/run/registry-trust"),
+    run=Path("/home/run"),
     registry_port=5001,
     pids=1000,
     pools={"default": Path("/pools/default"), "fast": Path("/pools/fast")},
@@ -24,6 +56,10 @@ NODE = Node(
     default_pool="default",
     templates={"debian-13-docker": "abc"},
     template_pools={"default": frozenset({"abc"}), "fast": frozenset({"abc"})},
+    capabilities=LXC,
+)
+PVE = replace(
+    NODE, capabilities=PROXMOX, engine_node="pve1", pools={}, named_pools=frozenset(), template_pools={}
 )
 
 DOCUMENT = json.dumps(
@@ -94,6 +130,11 @@ def digest(config: GuestConfig) -> ConfigDigest:
 
 
 def wish(
-    *, node: Node = NODE, zone: ZoneAttachment | None = None, deleting: bool = False, **changes: Any
+    *,
+    node: Node = NODE,
+    zone: ZoneAttachment | None = None,
+    deleting: bool = False,
+    link: str | None = None,
+    **changes: Any,
 ) -> Wanted:
-    return wanted(guest(deleting=deleting, **changes), zone or attachment(), node, digest)
+    return wanted(guest(deleting=deleting, **changes), zone or attachment(), node, digest, link)

@@ -1,5 +1,6 @@
 """What is an orphan, and what is not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from dsecos_agent.engines.model import GuestState, ObservedGuest
@@ -27,7 +28,7 @@ def port(name: str) -> ObservedPort:
 
 def found(records: Records, *known: str, **things: object) -> list[Orphan]:
     all_of = {"engine": (), "datasets": (), "ports": (), **things}
-    return orphans(known, records=records, prefix="dt", **all_of)  # type: ignore[arg-type]
+    return orphans(known, records=records, port_of=lambda name: port_name("dt", name), **all_of)  # type: ignore[arg-type]
 
 
 def test_what_has_an_object_is_none(tmp_path: Path) -> None:
@@ -52,3 +53,9 @@ def test_kept_volumes_and_templates_are_none(tmp_path: Path) -> None:
     volume = Dataset(DatasetKind.VOLUME, "acme/shop/pgdata", UID, None, None)
     template = Dataset(DatasetKind.TEMPLATE, "abc", None, None, None)
     assert found(Records(tmp_path), datasets=[volume, template]) == []
+
+
+def test_what_is_on_another_node_of_the_engine_is_none(tmp_path: Path) -> None:
+    there = replace(container("a"), engine_node="pve2")
+    assert found(Records(tmp_path), engine=[there], engine_node="pve1") == []
+    assert found(Records(tmp_path), engine=[there], engine_node="pve2") == [Orphan("container", "a")]

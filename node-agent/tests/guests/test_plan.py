@@ -7,10 +7,13 @@ import pytest
 from dsecos_agent.engines.model import GuestState, ObservedGuest
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests import desired
+from dsecos_agent.guests.blocks import blocks
 from dsecos_agent.guests.desired import Wanted
-from dsecos_agent.guests.plan import blocks, plan
+from dsecos_agent.guests.lifecycle import SEEN
+from dsecos_agent.guests.plan import plan
 from dsecos_agent.storage.protocol import Dataset, DatasetKind, VolumeRef
 from dsecos_api.conditions import Reason
+from dsecos_api.lifecycle import TRANSITIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,11 +29,11 @@ def converge(model: Model, wanted: Wanted, *, kill_after: int | None = None) -> 
     """
     taken: list[do.Action] = []
     for _ in range(ROUNDS):
-        actions = plan(wanted, model.seen(wanted))
+        seen, actions = model.look(wanted)
         if not actions and model.job is None:
             return taken
         for action in actions:
-            model.act(wanted, action)
+            model.act(wanted, action, seen)
             taken.append(action)
             if kill_after is not None and len(taken) >= kill_after:
                 model.job = None  # it lived in the process that was killed
@@ -123,6 +126,11 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "stopped": ({"runPolicy": "Stopped"}, ["guest-limits", "guest-config", "guest-stop"]),
     "suspended": ({"runPolicy": "Suspended"}, ["guest-limits", "guest-config", "guest-freeze"]),
+    "restarted once": (
+        {"restart": "1"},
+        ["guest-stop", "guest-start", "guest-attach", "guest-bring-up"],
+    ),
+    "another order at boot is written": ({"startup": {"order": 1}}, ["guest-limits", "guest-config"]),
     "what happens on deletion changes nothing now": ({"deletionPolicy": "Retain"}, []),
     "paused": ({"hostname": "other", "paused": True}, []),
 }
@@ -299,6 +307,14 @@ SPECS = st.fixed_dictionaries(
     }
 )
 
+
+def check_life(model: Model) -> None:
+    """Whatever we did follows the table; what does not was done by others."""
+    life = model.record.life if model.record else None
+    for step in [] if life is None else life.transitions:
+        assert step.to in TRANSITIONS[step.from_] or step.cause in SEEN, step
+
+
 FAULTS = st.sampled_from(["none", "dies", "bridge", "port", "rules", "service", "restart", "records"])
 
 
@@ -337,6 +353,11 @@ def test_any_history_of_changes_kills_and_faults_converges(
     converge(model, wanted)
     seen = model.seen(wanted)
     assert plan(wanted, seen) == [], "planning after acting is empty"
+    check_life(model)
+    if any(block.reason is Reason.ILLEGAL_TRANSITION for block in blocks(wanted, seen)):
+        assert wanted.run == "Suspended"
+        assert not seen.alive
+        return
     assert seen.engine is not None
     assert seen.frozen or seen.engine.config_digest == wanted.digest.full
     assert model.destroyed == [], "nothing is destroyed without a deletion"
@@ -369,6 +390,7 @@ def test_any_deletion_that_is_killed_anywhere_ends_and_destroys_only_what_it_may
     if model.finalizer:
         converge(model, wanted)
     assert not model.finalizer
+    check_life(model)
     policy = last["deletionPolicy"]
     allowed = {
         f"acme/shop/{volume['name']}" for volume in last["volumes"] if volume["deletionPolicy"] == "Delete"

@@ -135,7 +135,7 @@ def test_suspended_and_running_again(shop: Node) -> None:
     shop.wait_condition(NAME, "Ready", "True", "Suspended")
     found = shop.observe(NAME)
     assert found is not None
-    assert (found.state, found.init_pid) == ("Frozen", pid)
+    assert (found.state, found.init_pid) == ("Suspended", pid)
     assert settle(shop) == pid
     assert shop.http(NUMBER) == "hello"
 

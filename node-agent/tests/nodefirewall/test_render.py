@@ -5,7 +5,8 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from dsecos_agent.firewall.model import L4, EgressMode, EgressRule, ExposedPort, Policy
-from dsecos_agent.nodefirewall.render import Forgotten, Rendered, render
+from dsecos_agent.nodefirewall.render import Forgotten, Ports, Rendered, render
+from dsecos_agent.zones.naming import port_name
 from dsecos_api import Guest, ZoneAttachment
 from dsecos_api.conditions import Reason
 
@@ -17,9 +18,18 @@ def rendered(
     zones: list[ZoneAttachment] | None = None,
     previous: Policy | None = None,
     forgotten: tuple[Forgotten, ...] = (),
+    ports: Ports = lambda name: port_name("dt", name),
 ) -> Rendered:
     zones = [attachment()] if zones is None else zones
-    return render(zones, guests, forgotten, prefix="dt", registry_port=5001, previous=previous or Policy())
+    return render(
+        zones,
+        guests,
+        forgotten,
+        prefix="dt",
+        ports=ports,
+        registry_port=5001,
+        previous=previous or Policy(),
+    )
 
 
 def at(address: str, *ports: dict[str, Any], **changes: Any) -> Guest:
@@ -124,3 +134,8 @@ def test_a_changed_port_changes_the_policy() -> None:
     first = rendered([at("10.20.0.2", port(80))]).policy
     assert replace(first) == first
     assert rendered([at("10.20.0.2", port(81))]).policy != first
+
+
+def test_a_guest_whose_link_is_not_known_has_no_rules() -> None:
+    assert rendered([guest()], ports=lambda _: None).policy.guests == ()
+    assert rendered([guest()], ports=lambda _: "veth20000i0").policy.guests[0].link == "veth20000i0"

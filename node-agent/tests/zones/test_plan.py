@@ -23,7 +23,7 @@ def started() -> Guest:
 def drift(bridge: ObservedBridge | None, port: ObservedPort | None, of: Guest) -> tuple[list[str], list[str]]:
     bridges = {bridge.name: bridge} if bridge else {}
     ports = {port.name: port} if port else {}
-    return drifted(bridges, ports, [attachment()], [of], "dt")
+    return drifted(bridges, ports, [attachment()], [of], "dt", port_of=lambda name: port_name("dt", name))
 
 
 def test_names_fit_and_differ() -> None:

@@ -1,0 +1,175 @@
+"""What an engine is told of a guest: its disks, mounts, network and limits. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+from dsecos_api import Guest
+from dsecos_api.names import REGISTRY_HOST, VOLUME_MOUNT_ROOT
+from dsecos_api.quantity import to_bytes, to_millicores
+from dsecos_api.types import DeletionPolicy, RunPolicy
+
+from dsecos_agent.engines.model import (
+    Capabilities,
+    Capability,
+    DiskMount,
+    GuestConfig,
+    GuestKind,
+    IdMap,
+    Limits,
+    Mount,
+    NetworkInterface,
+    RootDirectory,
+    RootImage,
+    Startup,
+)
+from dsecos_agent.links.protocol import Bridge
+from dsecos_agent.storage.protocol import VolumeRef
+from dsecos_agent.zones.naming import port_name
+
+DOCKER_ROOT = "/var/lib/docker"
+SHARED = "/run/dsecos"
+"""Where a guest sees its shared directory; its dockerd listens there too."""
+
+DEFAULT_ORDER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WantedVolume:
+    """One volume."""
+
+    ref: VolumeRef
+    pool: str
+    quota: int
+    policy: DeletionPolicy
+
+    @property
+    def name(self) -> str:
+        """Its name in the Stack."""
+        return self.ref.volume
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What of this node goes into a guest's configuration."""
+
+    prefix: str
+    trust: Path
+    """Directory with the certificate that guests trust the registry by."""
+    run: Path
+    """Below it a guest whose disk the engine makes has its shared directory."""
+    registry_port: int
+    pids: int
+    pools: Mapping[str, Path]
+    """Root of each storage pool, by name."""
+    named_pools: frozenset[str]
+    """Pools that this node should have, also those that cannot be used now."""
+    default_pool: str
+    templates: Mapping[str, str]
+    """Digest of each guest template that can be cloned, by name."""
+    template_pools: Mapping[str, frozenset[str]]
+    """Digests that each pool holds."""
+    capabilities: Capabilities
+    """What the node's engine can do."""
+    engine_node: str | None = None
+    """Name of this node in the engine's cluster; None where an engine has one node only."""
+
+    def owns_disks(self, kind: GuestKind) -> bool:
+        """Whether the engine makes the disks of guests of this kind itself."""
+        return self.capabilities.has(kind, Capability.OWN_DISKS)
+
+
+def config_of(
+    guest: Guest, bridge: Bridge | None, volumes: tuple[WantedVolume, ...], pool: str, node: Node
+) -> GuestConfig:
+    """The whole configuration."""
+    spec = guest.spec
+    kind = GuestKind(spec.type)
+    own_disks = node.owns_disks(kind)
+    mounts: tuple[Mount, ...] = (
+        Mount(shared_of(guest, pool, node), SHARED, executable=False, idmapped=not own_disks),
+        Mount(
+            node.trust, trust_directory(node.registry_port), read_only=True, idmapped=False, executable=False
+        ),
+    )
+    if not own_disks:
+        docker = Mount(disk_of(node, pool, guest.name) / "docker", DOCKER_ROOT)
+        mounts = (docker, *mounts, *(_mount(volume, node) for volume in volumes))
+    elif not node.capabilities.has(kind, Capability.HOST_MOUNTS):
+        mounts = ()
+    quota = to_bytes(spec.resources.disk)
+    return GuestConfig(
+        name=guest.name,
+        owner_uid=spec.stack_ref.uid,
+        kind=kind,
+        root=RootImage(spec.image, quota)
+        if own_disks
+        else RootDirectory(disk_of(node, pool, guest.name) / "rootfs"),
+        id_map=None if own_disks else IdMap(spec.id_map.base, spec.id_map.count),
+        hostname=spec.hostname,
+        interfaces=() if bridge is None else (_interface(guest, bridge, node),),
+        mounts=mounts,
+        disks=tuple(
+            DiskMount(volume.name, volume.quota, f"{VOLUME_MOUNT_ROOT}/{volume.name}") for volume in volumes
+        )
+        if own_disks
+        else (),
+        limits=Limits(
+            cpu_millis=to_millicores(spec.resources.cpu),
+            memory_bytes=to_bytes(spec.resources.memory),
+            pids=node.pids,
+        ),
+        startup=startup_of(guest),
+    )
+
+
+def shared_of(guest: Guest, pool: str, node: Node) -> Path:
+    """The directory that host and guest share: on the guest's disk where a pool of ours holds it."""
+    if node.owns_disks(GuestKind(guest.spec.type)):
+        return node.run / "guests" / guest.name
+    return disk_of(node, pool, guest.name) / "shared"
+
+
+def disk_of(node: Node, pool: str, guest: str) -> Path:
+    """Where a guest's trees are (`storage.protocol`)."""
+    return _root(node, pool) / "guests" / guest
+
+
+def trust_directory(registry_port: int) -> str:
+    """Where Docker looks for the authority of the node's registry (dockerd(8), `/etc/docker/certs.d`)."""
+    return f"/etc/docker/certs.d/{REGISTRY_HOST}:{registry_port}"
+
+
+def startup_of(guest: Guest) -> Startup:
+    """When the host starts the guest."""
+    wish = guest.spec.startup
+    runs = guest.spec.run_policy == RunPolicy.RUNNING and not (wish and wish.autostart is False)
+    return Startup(
+        autostart=runs,
+        order=DEFAULT_ORDER if wish is None or wish.order is None else wish.order,
+        delay=0 if wish is None or wish.delay_seconds is None else wish.delay_seconds,
+    )
+
+
+def _mount(volume: WantedVolume, node: Node) -> Mount:
+    ref = volume.ref
+    source = _root(node, volume.pool) / "volumes" / ref.namespace / ref.stack / ref.volume / "data"
+    return Mount(source, f"{VOLUME_MOUNT_ROOT}/{volume.name}")
+
+
+def _root(node: Node, pool: str) -> Path:
+    return node.pools.get(pool, Path("/nonexistent"))  # blocked: see `desired`
+
+
+def _interface(guest: Guest, bridge: Bridge, node: Node) -> NetworkInterface:
+    network = guest.spec.network
+    return NetworkInterface(
+        host_name=port_name(node.prefix, guest.name),
+        bridge=bridge.name,
+        mac=network.mac,
+        # /32: neighbours are reached through the gateway, where the rules are, or not at all.
+        address=IPv4Interface(f"{network.address}/32"),
+        gateway=IPv4Address(network.gateway),
+        mtu=bridge.mtu,
+    )
