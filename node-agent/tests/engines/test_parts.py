@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 from dsecos_agent.adapter_errors import UnsupportedError
 from dsecos_agent.engines.errors import UnsafeConfigError
-from dsecos_agent.engines.lxc import LxcEngine, cgroups
-from dsecos_agent.engines.lxc.config import HostFacts, cpu_quota_us, id_map_of, owner_of, render
+from dsecos_agent.engines.lxc import LxcEngine, cgroups, counters
+from dsecos_agent.engines.lxc.config import (
+    HostFacts,
+    cpu_quota_us,
+    id_map_of,
+    owner_of,
+    ports_of,
+    render,
+    root_of,
+    settings_of,
+)
 from dsecos_agent.engines.lxc.subids import IdRange, Subids
 from dsecos_agent.engines.model import (
     GuestConfig,
@@ -125,6 +134,52 @@ def test_what_needs_a_restart(change: dict[str, object], restarts: bool) -> None
     before, after = render(GUEST, FACTS)[1], render(replace(GUEST, **change), FACTS)[1]  # type: ignore[arg-type]
     assert before.full != after.full
     assert (before.boot != after.boot) is restarts
+
+
+def test_when_the_host_starts_it_by_itself() -> None:
+    config = replace(GUEST, startup=Startup(autostart=True, order=5, delay=30))
+    assert {"lxc.start.auto = 1", "lxc.start.order = 5", "lxc.start.delay = 30"} <= set(lines(config))
+
+
+def test_settings_are_the_files_keys_and_values() -> None:
+    settings = settings_of(render(GUEST, FACTS)[0])
+    assert settings["lxc.uts.name"] == "one"
+    assert settings["lxc.idmap"] == "u 0 1000000 65536; g 0 1000000 65536", "a repeated key is one setting"
+    assert settings["lxc.mount.entry"].count(";") == 1
+    assert not [key for key in settings if key.startswith("#")]
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        ({"hostname": "other"}, {"lxc.uts.name"}),
+        ({"environment": {"A": "b"}}, {"lxc.environment"}),
+        ({"startup": Startup(order=7)}, {"lxc.start.order"}),
+    ],
+)
+def test_a_change_shows_in_the_settings_that_it_is_about_and_in_no_other(
+    change: dict[str, object], keys: set[str]
+) -> None:
+    before = settings_of(render(GUEST, FACTS)[0])
+    after = settings_of(render(replace(GUEST, **change), FACTS)[0])  # type: ignore[arg-type]
+    assert {key for key in before | after if before.get(key) != after.get(key)} == keys
+
+
+def test_what_a_file_says_of_root_and_ports() -> None:
+    text, _ = render(GUEST, FACTS)
+    assert root_of(text) == Path("/pool/guests/one/rootfs")
+    assert ports_of(text) == ("dsg00000001",)
+    assert root_of("lxc.uts.name = x\n") is None
+    assert ports_of("") == ()
+
+
+def test_counters_of_several_ports_are_one_sum(tmp_path: Path) -> None:
+    for port, (received, sent) in {"a": (10, 200), "b": (1, 2)}.items():
+        (tmp_path / port / "statistics").mkdir(parents=True)
+        (tmp_path / port / "statistics/rx_bytes").write_text(f"{received}\n")
+        (tmp_path / port / "statistics/tx_bytes").write_text(f"{sent}\n")
+    assert counters.network(["a", "b", "gone"], tmp_path) == (202, 11), "in for the guest is out for the host"
+    assert counters.network([], tmp_path) == (None, None)
 
 
 def test_the_smallest_share_of_a_cpu() -> None:
