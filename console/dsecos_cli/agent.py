@@ -134,10 +134,10 @@ def problem(status: int, raw: bytes) -> CliError:
     """The error for a problem document of the agent."""
     try:
         document = json.loads(raw)
-        title, detail = str(document.get("title") or ""), str(document.get("detail") or "")
+        message = str(document.get("detail") or document.get("title") or "")
     except (ValueError, AttributeError):
-        title, detail = "", ""
-    message = ": ".join(part for part in (title, detail) if part) or f"the agent answered {status}"
+        message = ""
+    message = message or f"the agent answered {status}"
     if status == HTTPStatus.NOT_FOUND:
         return NotFoundError(message, "`dsecos guests` shows what there is.")
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):

@@ -63,6 +63,12 @@ def size_changes() -> Iterator[socket.socket]:
         writer.close()
 
 
+def size(terminal: int) -> tuple[int, int]:
+    """Columns and rows; a terminal that does not know its own, such as a serial line, counts as 80 by 24."""
+    columns, rows = os.get_terminal_size(terminal)
+    return columns or 80, rows or 24
+
+
 def converse(connection: WebSocket, keyboard: int, screen: int) -> str:
     """Pass keys to the other side and its output to the screen until Ctrl-], the end of input or its end.
 
@@ -77,8 +83,7 @@ def converse(connection: WebSocket, keyboard: int, screen: int) -> str:
             try:
                 if resized in ready:
                     resized.recv(CHUNK)
-                    columns, rows = os.get_terminal_size(keyboard)
-                    connection.send_text(json.dumps({"resize": [columns, rows]}))
+                    connection.send_text(json.dumps({"resize": size(keyboard)}))
                 if keyboard in ready:
                     typed, escape, _ = os.read(keyboard, CHUNK).partition(ESCAPE)
                     if typed:

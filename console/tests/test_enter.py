@@ -19,6 +19,7 @@ from dsecos_api import Stack
 from dsecos_cli.commands.enter import guest_here, pass_on
 from dsecos_cli.errors import CliError, UsageError
 from dsecos_cli.options import parse_environment
+from dsecos_cli.rawterminal import size
 from dsecos_cli.settings import Settings
 
 from console.tests.conftest import Namespace, Run
@@ -74,7 +75,7 @@ def test_an_argument_is_never_taken_apart(dsecos: Run, shop: Namespace, agent: F
 def test_what_the_agent_refuses_is_told_in_its_words(dsecos: Run, shop: Namespace, agent: FakeAgent) -> None:
     late = dsecos("exec", "shop", "-n", shop.name, "--timeout", "1s", "--", "/bin/sleep", "60")
     assert late.exit_code == 1
-    assert late.stderr == "error: Time over: the command did not end within 1 s\n"
+    assert late.stderr == "error: the command did not end within 1 s\n"
     shop.set_status("stack", "shop", guest="other-12345678")
     missing = dsecos("exec", "shop", "-n", shop.name, "--", "/bin/true")
     assert missing.exit_code == 6
@@ -127,6 +128,15 @@ def test_a_console_needs_a_terminal(dsecos: Run) -> None:
     result = dsecos("console", "shop")
     assert result.exit_code == 2
     assert "dsecos exec shop -- COMMAND" in result.stderr
+
+
+def test_a_terminal_that_does_not_know_its_size_counts_as_80_by_24() -> None:
+    keyboard, line = pty.openpty()
+    try:
+        assert size(line) == (80, 24)
+    finally:
+        os.close(keyboard)
+        os.close(line)
 
 
 class Terminal:
@@ -214,7 +224,7 @@ def test_a_console_that_is_refused_leaves_the_terminal_alone(agent: FakeAgent, s
     shop.set_status("stack", "shop", guest="other-12345678")
     terminal = Terminal("console", "shop", "-n", shop.name)
     try:
-        terminal.expect(b"error: No such guest: this node has no guest other-12345678")
+        terminal.expect(b"error: this node has no guest other-12345678")
         assert terminal.command.wait(20) == 6
         assert terminal.settings == terminal.before
     finally:

@@ -55,7 +55,7 @@ def exec_(
     pass_on(finished.stdout, sys.stdout)
     pass_on(finished.stderr, sys.stderr)
     if finished.truncated:
-        note("There was more output than is passed on; write it to a file in the guest.")
+        note("There was more output than is passed on; let it write to a file in the guest.")
     raise typer.Exit(finished.exit_code)
 
 
@@ -64,12 +64,12 @@ def console(stack: StackName, *, namespace: Namespace = None, kubeconfig: Kubeco
 
     Only on the machine that runs the guest, as root. What the guest writes reaches your terminal as it is.
     """
-    from dsecos_cli.rawterminal import converse  # noqa: PLC0415 - loads the terminal's modules
+    from dsecos_cli.rawterminal import converse, size  # noqa: PLC0415 - loads the terminal's modules
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("a console needs a terminal", f"Without one: dsecos exec {stack} -- COMMAND")
     agent, guest = _enter("console", stack, namespace, kubeconfig)
-    columns, rows = os.get_terminal_size(sys.stdin.fileno())
+    columns, rows = size(sys.stdin.fileno())
     connection = agent.console(guest, columns, rows)
     note(f"console of {guest}; Ctrl-] leaves")
     try:
