@@ -1,18 +1,15 @@
 """A pool: the layout of `protocol`, with its records, on any driver's trees."""
 
 import asyncio
-import hashlib
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsecos_agent.adapter_errors import NotFoundError, NotOursError, OutOfSpaceError
-from dsecos_agent.processes import ToolFailedError, check
-from dsecos_agent.storage import records
+from dsecos_agent.adapter_errors import NotFoundError, NotOursError
+from dsecos_agent.storage import archives, records
 from dsecos_agent.storage.directory import free_bytes
 from dsecos_agent.storage.protocol import (
-    Archive,
     Capacity,
     Dataset,
     DatasetKind,
@@ -20,17 +17,15 @@ from dsecos_agent.storage.protocol import (
     GuestSnapshot,
     PoolFeatures,
     Template,
-    TemplateDamagedError,
     VolumeRef,
 )
 from dsecos_agent.storage.records import Record, Stage
 from dsecos_agent.storage.snapshots import Snapshots
-from dsecos_agent.storage.trees import Budget, Trees, is_full
+from dsecos_agent.storage.trees import Budget, Trees
 
 SHARED_QUOTA = 1 << 20
 """Bytes of a guest's shared directory: room for sockets, not for data."""
 
-UNPACK_LIMIT = 1200.0
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 """Kubernetes names; none is `.` or `..` or has a slash."""
 
@@ -73,16 +68,16 @@ class LayoutPool:
         directory = self._template(template.digest)
         if self._is_ready(directory):
             return
-        archives = {"rootfs": template.rootfs, "docker": template.docker}
-        for archive in archives.values():
+        parts = {"rootfs": template.rootfs, "docker": template.docker}
+        for archive in parts.values():
             if archive is not None:
-                await asyncio.to_thread(_verify, archive)
+                await asyncio.to_thread(archives.verify, archive)
         record = Record(owner_uid=None, stage=Stage.MAKING)
         await self._begin(directory, record)
-        for tree, archive in archives.items():
+        for tree, archive in parts.items():
             await self._trees.create(directory / tree)
             if archive is not None:
-                await _unpack(archive.path, directory / tree)
+                await archives.unpack(archive.path, directory / tree)
         for tree in ("rootfs", "docker"):
             await self._trees.seal(directory / tree)
         await asyncio.to_thread(records.write, directory, record.at(Stage.READY))
@@ -340,26 +335,3 @@ def _remove_empty(directory: Path, *, stop: Path) -> None:
     while directory != stop and directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
         directory = directory.parent
-
-
-def _verify(archive: Archive) -> None:
-    try:
-        with archive.path.open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        raise TemplateDamagedError(f"{archive.path} cannot be read: {error.strerror}") from error
-    if found != archive.sha256:
-        raise TemplateDamagedError(
-            f"{archive.path} is not what was built: its SHA-256 is {found}, not {archive.sha256};"
-            " remove its folder and run make up"
-        )
-
-
-async def _unpack(archive: Path, into: Path) -> None:
-    options = ["--numeric-owner", "--same-permissions", "--xattrs", "--xattrs-include=*", "--same-owner"]
-    try:
-        await check(["tar", "-C", into, *options, "-xf", archive], time_limit=UNPACK_LIMIT)
-    except ToolFailedError as error:
-        if is_full(str(error)):
-            raise OutOfSpaceError(f"no space to unpack {archive.name}") from error
-        raise TemplateDamagedError(f"{archive.name} cannot be unpacked: {error}") from error
