@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from dsecos_api import Node
 from dsecos_cli.commands import drain as command
-from dsecos_cli.commands.drain import drained, how, progress
+from dsecos_cli.commands.drain import how, outcome, progress
 
 from console.tests.conftest import Run, Server
 from console.tests.objects import api_object, condition
 
 DRAINED = condition("Drained", "True", "Drained")
+LEFT = condition("Drained", "False", "Maintenance", "left as they are: demo/shop")
 
 
 @pytest.fixture
@@ -108,17 +109,34 @@ def test_a_node_that_is_paused_or_not_there_is_named(dsecos: Run, server: Server
 
 
 @pytest.mark.parametrize(
-    ("found", "done"),
+    ("found", "ended"),
     [
         (node(), False),
         (node(condition("Drained", "False", "Draining")), False),
         (node(DRAINED), True),
+        (node(LEFT), True),
         (node({**DRAINED, "observedGeneration": 2}), True),
         (node({**DRAINED, "observedGeneration": 1}), False),
     ],
 )
-def test_it_is_drained_when_the_operator_says_so_of_the_present_spec(found: Node, done: bool) -> None:
-    assert drained(found) is done
+def test_it_is_at_an_end_when_the_operator_says_so_of_the_present_spec(found: Node, ended: bool) -> None:
+    assert (outcome(found) is not None) is ended
+
+
+def test_guests_that_are_left_by_policy_are_named_with_the_way_to_stop_them(
+    dsecos: Run, server: Server
+) -> None:
+    server.set_status(drain=counts(1, 0, 0, "demo/shop: its disk cannot move"), conditions=[LEFT])
+    result = dsecos("drain", server.name, "--policy", "Move")
+    assert result.exit_code == 1
+    assert "is in maintenance and not empty: left as they are: demo/shop" in result.stderr
+    assert "--policy MoveOrStop" in result.stderr
+
+
+def test_what_is_to_stay_is_not_waited_for(dsecos: Run, server: Server) -> None:
+    result = dsecos("drain", server.name, "--policy", "Stay")
+    assert result.exit_code == 0
+    assert "guests keep running" in result.stderr
 
 
 def test_before_the_operator_looked_it_is_awaited() -> None:

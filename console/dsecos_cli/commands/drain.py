@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from dsecos_api import ConditionStatus, Node, Reason, Type
+from dsecos_api import Condition, ConditionStatus, Node, Reason, Type
 from dsecos_api.node import DrainPolicy
 
 from dsecos_cli.board import board_on
@@ -110,12 +110,13 @@ def progress(node: Node) -> str:
     return text + (f"; waiting: {'; '.join(found.waiting)}" if found.waiting else "")
 
 
-def drained(node: Node) -> bool:
-    """Whether the operator says, of the present spec, that it is done."""
+def outcome(node: Node) -> Condition | None:
+    """What the operator says of the present spec, when it is at an end; None while it is under way."""
     found = next((c for c in node.status.conditions if c.type == Type.DRAINED), None)
-    if found is None or found.status is not ConditionStatus.TRUE or found.reason != Reason.DRAINED:
-        return False
-    return (found.observed_generation or node.metadata.generation) == node.metadata.generation
+    if found is None or found.reason not in (Reason.DRAINED, Reason.MAINTENANCE):
+        return None
+    current = (found.observed_generation or node.metadata.generation) == node.metadata.generation
+    return found if current else None
 
 
 def _follow(cluster: Cluster, node: Node, timeout: float) -> None:
@@ -124,14 +125,19 @@ def _follow(cluster: Cluster, node: Node, timeout: float) -> None:
     ways = f"It goes on: `dsecos drain {node.name}` follows it, `dsecos undrain {node.name}` undoes it."
     last = node
 
-    def look(elapsed: float) -> bool | None:
+    def look(elapsed: float) -> Condition | None:
         nonlocal last
         last = Node.parse(cluster.get(NODE, node.name))
         if not last.spec.maintenance:
             raise CliError(f"the maintenance of node {node.name} was ended meanwhile")
-        over = drained(last)
-        board.tell(node.name, "drained" if over else progress(last), elapsed, done=over)
-        return over or None
+        end = outcome(last)
+        if end is not None and end.status is not ConditionStatus.TRUE:
+            raise CliError(
+                f"node {node.name} is in maintenance and not empty: {end.message}",
+                f"`dsecos drain {node.name} --policy MoveOrStop` stops them.",
+            )
+        board.tell(node.name, "drained" if end else progress(last), elapsed, done=end is not None)
+        return end
 
     def late() -> CliError:
         return CliError(
