@@ -9,6 +9,7 @@ from io import StringIO
 import pytest
 from dsecos_api import Stack
 from dsecos_cli.ages import age
+from dsecos_cli.board import LiveBoard, board_on
 from dsecos_cli.overview import Overview, render_overview, render_stack
 from dsecos_cli.progress import LiveProgress, progress_on
 from dsecos_cli.terminal import clean, show
@@ -87,3 +88,25 @@ def test_elsewhere_only_changes_are_written() -> None:
         ["0.4s", "done", "License", "checked", "LicenseValid"],
         ["0.4s", "busy", "Compose", "rendered", "and", "validated"],
     ]
+
+
+def test_on_a_terminal_each_thing_that_goes_on_has_one_row() -> None:
+    written = StringIO()
+    with LiveBoard(Console(file=written, force_terminal=True, width=100, color_system=None)) as board:
+        board.tell("shop", "Stopping  Progressing: asks init", 0.4)
+        board.tell("blog", "Running", 0.4)
+        board.tell("shop", "Stopped [bold]\x1b[2J", 1.2, done=True)
+    picture = written.getvalue()
+    assert re.search(r"✓\s+shop\s+1\.2s\s+Stopped \[bold\]", picture)
+    assert re.search(r"blog\s+0\.4s\s+Running", picture)
+    assert "[2J" not in picture.split("Stopped [bold]")[1][:5]
+
+
+def test_elsewhere_each_change_is_one_line() -> None:
+    written = StringIO()
+    with board_on(Console(file=written, width=100)) as board:
+        board.tell("shop", "Stopping", 0.4)
+        board.tell("shop", "Stopping", 0.9)
+        board.tell("shop", "Stopped", 1.2, done=True)
+    lines = [line.split() for line in written.getvalue().splitlines()]
+    assert lines == [["0.4s", "busy", "shop", "Stopping"], ["1.2s", "done", "shop", "Stopped"]]
