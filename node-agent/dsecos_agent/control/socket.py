@@ -180,6 +180,9 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
         return problems.response(problems.status_of(error), str(error))
     except web.HTTPException as error:
         return problems.response(HTTPStatus(error.status), error.text or error.reason)
+    except Exception:  # noqa: BLE001 - whatever it is, the caller gets a document and the log the trace
+        get_logger().exception("a request on the socket failed", path=request.path)
+        return problems.response(HTTPStatus.INTERNAL_SERVER_ERROR, "the agent failed; its log says why")
 
 
 @web.middleware

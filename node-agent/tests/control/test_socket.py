@@ -16,7 +16,7 @@ from dsecos_agent.control import ControlSocket
 from dsecos_agent.control.socket import LARGEST_BODY
 from dsecos_agent.engines.lxc import LxcEngine
 from dsecos_agent.engines.lxc.subids import IdRange
-from dsecos_agent.engines.model import GuestConfig, IdMap, RootDirectory
+from dsecos_agent.engines.model import GuestConfig, IdMap, Metrics, RootDirectory
 from dsecos_agent.engines.protocol import Console, Engine
 from dsecos_agent.processes import run
 
@@ -298,6 +298,22 @@ async def test_what_an_engine_cannot_do(home: Path, path: Path, engine: Engine) 
         with pytest.raises(WSServerHandshakeError) as refused:
             await client.ws_connect(f"/v1/guests/{NAME}/console")
     assert refused.value.status == 501
+    await control.close()
+
+
+class Broken(LxcEngine):
+    """An engine with a bug."""
+
+    async def metrics(self, name: str) -> Metrics:
+        raise ZeroDivisionError(name)
+
+
+async def test_a_bug_is_a_problem_too_and_tells_nothing(home: Path, path: Path, engine: Engine) -> None:
+    control = ControlSocket(path, Broken(home / "lxc", home / "run", IDS), owner_of)
+    await control.start()
+    async with connect(path) as client, client.get(f"/v1/guests/{NAME}/metrics") as answer:
+        assert (answer.status, answer.content_type) == (500, "application/problem+json")
+        assert (await answer.json(content_type=None))["detail"] == "the agent failed; its log says why"
     await control.close()
 
 

@@ -137,7 +137,12 @@ class Life:
             raise GuestNotRunningError(f"guest {name} is {guest.state if guest else 'not there'}")
         if guest.state is wanted:
             return
-        await self._tool(program, name, time_limit=STOP_SLACK)
+        try:
+            await self._tool(program, name, time_limit=STOP_SLACK)
+        except ToolTimeoutError as error:
+            if wanted is GuestState.SUSPENDED:
+                await self._tool("lxc-unfreeze", name, time_limit=STOP_SLACK)
+            raise GuestFailedError(f"guest {name} did not become {wanted} in time") from error
         after = await self.settled(name, owner_uid)
         if after is None or after.state is not wanted:
             raise GuestFailedError(f"guest {name} did not become {wanted}", self._guests.log_tail(name))
