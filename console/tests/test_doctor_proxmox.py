@@ -113,7 +113,7 @@ def test_a_node_of_another_engine_is_not_looked_at() -> None:
         ("VM.Snapshot", Level.WARN, "/vms"),
         ("Datastore.AllocateTemplate", Level.FAIL, "/storage/local"),
         ("Sys.Audit", Level.WARN, "/nodes/pve1"),
-        ("SDN.Allocate", Level.WARN, "/sdn"),
+        ("SDN.Use", Level.FAIL, "/sdn/zones/localnetwork"),
     ],
 )
 def test_a_missing_privilege_is_named_with_the_command_that_mends_it(

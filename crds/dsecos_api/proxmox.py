@@ -44,8 +44,6 @@ class Feature(StrEnum):
     BACKUPS = "backups"
     MIGRATION = "moves to another node"
     VMS = "VMs"
-    CONSOLE = "console of a VM"
-    PRUNING = "removal of old templates"
     NETWORKS = "networks by SDN"
     FACTS = "facts about the node"
 
@@ -86,18 +84,19 @@ PRIVILEGES: tuple[Privilege, ...] = (
         Feature.VMS,
         (9,),
     ),
-    Privilege("VM.Console", Place.GUESTS, "open a VM's serial console", Feature.CONSOLE),
     Privilege("Datastore.Audit", Place.STORAGE, "see room and content"),
     Privilege("Datastore.AllocateSpace", Place.STORAGE, "make disks, and backups where they go here"),
     Privilege("Datastore.Audit", Place.TEMPLATES, "see which templates are there"),
     Privilege("Datastore.AllocateTemplate", Place.TEMPLATES, "upload guest templates"),
-    Privilege("Datastore.Allocate", Place.TEMPLATES, "remove templates that nothing needs", Feature.PRUNING),
     Privilege("SDN.Use", Place.BRIDGES, "plug a guest into a bridge of the node"),
     Privilege("SDN.Audit", Place.SDN, "see zones and virtual networks", Feature.NETWORKS),
     Privilege("SDN.Use", Place.SDN, "plug a guest into a virtual network", Feature.NETWORKS),
     Privilege("SDN.Allocate", Place.SDN, "make zones and virtual networks and apply them", Feature.NETWORKS),
     Privilege("Sys.Audit", Place.NODE, "see the node's processors, memory and load", Feature.FACTS),
 )
+
+LATER = frozenset({Feature.BACKUPS, Feature.NETWORKS})
+"""What no controller of this version does yet, so that no token needs it."""
 
 NO_TOKEN: Mapping[str, str] = {
     "keyctl and fuse": "features of a container other than nesting are for root@pam alone",
@@ -158,9 +157,17 @@ def vmid_range(text: str | None) -> range:
     return range(int(first), int(last) + 1)
 
 
-def wanted(major: int, places: Collection[Place] = tuple(Place)) -> tuple[Privilege, ...]:
-    """The privileges of a version, in some places."""
-    return tuple(p for p in PRIVILEGES if major in p.majors and p.place in places)
+def wanted(
+    major: int, places: Collection[Place] = tuple(Place), *, later: bool = False
+) -> tuple[Privilege, ...]:
+    """The privileges that a version of Proxmox VE has, in some places; with `later` those for LATER, too."""
+    return tuple(
+        privilege
+        for privilege in PRIVILEGES
+        if major in privilege.majors
+        and privilege.place in places
+        and (later or privilege.feature not in LATER)
+    )
 
 
 def missing(permissions: Mapping[str, Mapping[str, object]], scope: Scope, *, major: int) -> list[Missing]:
@@ -189,7 +196,7 @@ def _held(permissions: Mapping[str, Mapping[str, object]], path: str) -> Iterabl
 def role_commands(major: int, verb: str = "add", places: Collection[Place] = tuple(Place)) -> list[str]:
     """`pveum` commands that make (add) or mend (modify) the roles."""
     names = {place: [p.name for p in wanted(major, (place,))] for place in Place if place in places}
-    return [f'pveum role {verb} {place} --privs "{" ".join(held)}"' for place, held in names.items()]
+    return [f'pveum role {verb} {place} --privs "{" ".join(held)}"' for place, held in names.items() if held]
 
 
 def acl_commands(scope: Scope, token: str, places: Collection[Place] = tuple(Place)) -> list[str]:
@@ -198,7 +205,7 @@ def acl_commands(scope: Scope, token: str, places: Collection[Place] = tuple(Pla
     return [
         f"pveum acl modify {scope.path(place)} --roles {place} --users {user} --tokens '{token}'"
         for place in Place
-        if place in places
+        if place in places and wanted(VERSIONS[-1], (place,))
     ]
 
 

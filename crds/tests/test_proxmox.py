@@ -14,6 +14,8 @@ from dsecos_api.proxmox import Feature, Missing, Place, Scope
 SCOPE = Scope(node="pve1", storage="fast", template_storage="local", resource_pool="dsecos")
 SCHEMAS = Path(os.environ.get("DSECOS_PROXMOX_SCHEMA", Path(__file__).parents[2].parent / "shared" / "notes"))
 
+PAGE = Path(__file__).parents[2] / "docs" / "proxmox.md"
+
 
 def all_of(major: int) -> dict[str, dict[str, object]]:
     """Permissions of a token that has exactly what it needs."""
@@ -46,9 +48,9 @@ def test_a_token_without_rights_misses_all() -> None:
 
 
 def test_a_right_above_counts_if_it_is_handed_down() -> None:
-    whole = {"/": {privilege.name: 1 for privilege in proxmox.PRIVILEGES}}
+    whole: dict[str, dict[str, object]] = {"/": {privilege.name: 1 for privilege in proxmox.PRIVILEGES}}
     assert proxmox.missing(whole, SCOPE, major=9) == []
-    there_only = {"/": {privilege.name: 0 for privilege in proxmox.PRIVILEGES}}
+    there_only: dict[str, dict[str, object]] = {"/": {privilege.name: 0 for privilege in proxmox.PRIVILEGES}}
     assert len(proxmox.missing(there_only, SCOPE, major=9)) == len(proxmox.wanted(9))
 
 
@@ -89,7 +91,13 @@ def test_the_commands_name_role_path_user_and_token() -> None:
 def test_guests_run_without_what_a_feature_is_for() -> None:
     always = {p.name for p in proxmox.PRIVILEGES if p.feature is Feature.ALWAYS}
     assert "VM.Allocate" in always
-    assert not always & {"SDN.Allocate", "VM.Migrate", "Datastore.Allocate"}
+    assert not always & {"SDN.Allocate", "VM.Migrate", "VM.Backup"}
+
+
+def test_no_token_needs_what_nothing_uses_yet() -> None:
+    asked = {privilege.name for privilege in proxmox.wanted(9)}
+    assert not asked & {"VM.Backup", "SDN.Allocate", "Datastore.Allocate", "Permissions.Modify", "Sys.Modify"}
+    assert not any("SDN.Allocate" in command for command in proxmox.role_commands(9))
 
 
 def test_ids_of_a_node() -> None:
@@ -106,5 +114,33 @@ def test_every_privilege_is_one_that_the_api_knows(version: str) -> None:
     known = json.dumps(json.loads(file.read_text()))
     # Checked by code and not by declaration: the API's schema does not name these.
     undeclared = {"Datastore.Allocate", "VM.Backup", "VM.Config.Disk", "SDN.Use"}
-    for privilege in proxmox.wanted(int(version[0])):
+    for privilege in proxmox.wanted(int(version[0]), later=True):
         assert f'"{privilege.name}"' in known or privilege.name in undeclared, privilege.name
+
+
+def table() -> list[str]:
+    """The privileges as the page shows them."""
+    rows = []
+    for privilege in proxmox.PRIVILEGES:
+        version = "" if privilege.majors == proxmox.VERSIONS else f" (Proxmox VE {privilege.majors[0]})"
+        without = f"no {privilege.feature}" if privilege.feature else "no guest"
+        without += ", which no controller makes yet" if privilege.feature in proxmox.LATER else ""
+        rows.append(
+            f"| `{privilege.name}`{version} | `{privilege.place}` | {privilege.purpose} | {without} |"
+        )
+    return rows
+
+
+def test_the_page_shows_exactly_the_privileges_and_the_commands() -> None:
+    page = PAGE.read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `") and "`DsecOS" in line]
+    assert rows == table()
+    scope = Scope(node="pve1", storage="local-lvm", template_storage="local", resource_pool="dsecos")
+    shown = {line.strip() for line in page.splitlines()}
+    commands = [*proxmox.role_commands(9), *proxmox.acl_commands(scope, "dsecos@pve!pve1")]
+    assert [command for command in commands if command not in shown] == []
+
+
+def test_the_page_says_what_no_token_may() -> None:
+    page = PAGE.read_text()
+    assert [what for what in proxmox.NO_TOKEN if f"| {what} |" not in page] == []

@@ -12,7 +12,6 @@ from dsecos_agent.engines.proxmox.settings import ProxmoxSettings
 OF_FEATURE: Mapping[Feature, Capability] = {
     Feature.SNAPSHOTS: Capability.SNAPSHOT,
     Feature.MIGRATION: Capability.MIGRATE,
-    Feature.CONSOLE: Capability.CONSOLE,
 }
 """What an engine cannot do without the privileges of a feature."""
 
