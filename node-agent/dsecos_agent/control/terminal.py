@@ -61,5 +61,5 @@ async def _how_it_ended(
     with contextlib.suppress(AdapterError):
         found = await engine.get(guest)
         if found is None or found.state is not GuestState.RUNNING:
-            return WSCloseCode.OK, f"the guest is {found.state if found else 'gone'}"
+            return WSCloseCode.OK, "the guest does not run any more"
     return WSCloseCode.OK, "the session has ended"
