@@ -11,10 +11,10 @@ from dsecos_proxmox_simulator.access import Access, Identity
 from dsecos_proxmox_simulator.api import ENDPOINTS
 from dsecos_proxmox_simulator.calls import Call, Calls
 from dsecos_proxmox_simulator.errors import ApiError, failure, unauthorized
-from dsecos_proxmox_simulator.faults import ConnectionDroppedError, Fault, Faults, Site
+from dsecos_proxmox_simulator.faults import Fault, Faults, Site
 from dsecos_proxmox_simulator.ha import Manager
 from dsecos_proxmox_simulator.routing import Endpoint, Request, allow
-from dsecos_proxmox_simulator.schema import Schema
+from dsecos_proxmox_simulator.schema import Schema, declared
 from dsecos_proxmox_simulator.tasks import Tasks
 from dsecos_proxmox_simulator.world import World
 
@@ -78,19 +78,25 @@ class Cluster:
             site = Site(self, method, call.template, raw)
             fault = self.faults.choose(site) if endpoint else None
             try:
-                call.status = -1
-                reply = self._answer(endpoint, site, path, credentials, fault)
-                call.status = reply.status
-                call.done = True
+                if fault is not None:
+                    fault.before(site)
+                reply = self._reply(endpoint, call, path, credentials, fault)
                 if fault is not None:
                     fault.after(site)
-            except ConnectionDroppedError:
-                call.status = 0
-                raise
             except ApiError as error:
                 reply = refusal(error)
-                call.status = error.status
+            call.status = reply.status
             return reply
+
+    def _reply(
+        self, endpoint: Endpoint | None, call: Call, path: str, credentials: Credentials, fault: Fault | None
+    ) -> Reply:
+        try:
+            reply = self._answer(endpoint, call, path, credentials, fault)
+        except ApiError as error:
+            return refusal(error)
+        call.done = True
+        return reply
 
     def _match(
         self, method: str, path: str, given: Mapping[str, object]
@@ -101,25 +107,41 @@ class Cluster:
         return None, dict(given)
 
     def _answer(
-        self, endpoint: Endpoint | None, site: Site, path: str, credentials: Credentials, fault: Fault | None
+        self, endpoint: Endpoint | None, call: Call, path: str, credentials: Credentials, fault: Fault | None
     ) -> Reply:
-        if fault is not None:
-            fault.before(site)
         world_may = endpoint is not None and endpoint.permissions[""] == {"user": "world"}
-        identity = Identity("") if world_may else self._authenticate(site.method, credentials)
+        identity = Identity("") if world_may else self._authenticate(call.method, credentials)
         if endpoint is None:
-            raise ApiError(501, f"Method '{site.method} {path}' not implemented")
-        raw = site.parameters
+            self._note_gap(call.method, path)
+            raise ApiError(501, f"Method '{call.method} {path}' not implemented")
+        raw = call.parameters
         allow(lambda name: str(raw.get(name, "")), self, identity, endpoint.permission(self.version))
         self._proxy(endpoint, raw)
+        self._refuse_gaps(endpoint, raw)
         values = parameters.check(endpoint.table(self.version), raw, self.version)
         if self.schema:
-            self.schema.check_parameters(site.method, endpoint.template, raw)
+            self.schema.check_parameters(call.method, endpoint.template, raw)
         request = Request(self, identity, values, fault.effect if fault else None)
         data = endpoint.handler(request)
         if self.schema:
-            self.schema_errors += self.schema.errors_of_answer(site.method, endpoint.template, data)
+            self.schema_errors += self.schema.errors_of_answer(call.method, endpoint.template, data)
         return Reply(body={"data": data})
+
+    def _note_gap(self, method: str, path: str) -> None:
+        """Say it where a method is real and only the simulator lacks it. Raises ApiError 501."""
+        if self.schema and self.schema.knows(method, path):
+            raise ApiError(501, f"the simulator does not know the real method {method} {path}")
+
+    def _refuse_gaps(self, endpoint: Endpoint, raw: Mapping[str, object]) -> None:
+        """Say it where a parameter is real and only the simulator lacks it. Raises ApiError 501."""
+        if self.schema is None:
+            return
+        real = self.schema.properties(endpoint.method, endpoint.template)
+        for name in raw:
+            if parameters.find(endpoint.table(self.version), name) is None and declared(real, name):
+                raise ApiError(
+                    501, f"the simulator does not know the real parameter {name} of {endpoint.template}"
+                )
 
     def _authenticate(self, method: str, credentials: Credentials) -> Identity:
         if credentials.authorization.startswith("PVEAPIToken="):

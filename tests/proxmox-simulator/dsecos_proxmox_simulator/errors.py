@@ -26,6 +26,10 @@ class TaskError(Exception):
     """What a task ends with; its text becomes the exit status."""
 
 
+class WorkerLostError(Exception):
+    """The node went away under a task: nothing is cleaned up, locks stay."""
+
+
 def failure(message: str) -> ApiError:
     """500, which is also what a missing guest or node answers."""
     return ApiError(500, message)

@@ -201,8 +201,11 @@ class WarnedTask(Fault):
 class FailedTask(Fault):
     """The task ends with an error; with `done` the work was done all the same, as qmstart may."""
 
-    text: str = "start failed: QEMU exited with code 1"
+    text: str = "start failed: got timeout"
     done: bool = True
+
+    def applies(self, site: Site) -> bool:
+        return site.method == "POST" and site.template.endswith("/status/start")
 
     @property
     def effect(self) -> Effect:  # type: ignore[override]  # computed here, an attribute elsewhere

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dsecos_proxmox_simulator import lxc, options_lxc, options_qemu, properties
-from dsecos_proxmox_simulator.errors import TaskError, failure
+from dsecos_proxmox_simulator.errors import TaskError, WorkerLostError, failure
 from dsecos_proxmox_simulator.parameters import Table, find
 from dsecos_proxmox_simulator.routing import Request
 from dsecos_proxmox_simulator.tasks import Task, Work
@@ -63,14 +63,21 @@ def check_digest(guest: Guest, digest: str) -> None:
 
 @contextmanager
 def held(guest: Guest, lock: str) -> Iterator[None]:
-    """The guest's configuration shows this lock meanwhile. Raises TaskError if it is locked already."""
+    """The guest's configuration shows this lock meanwhile, and for good if the worker is lost.
+
+    Raises TaskError if it is locked already.
+    """
     if guest.lock:
         raise TaskError(f"{word(guest)} is locked ({guest.lock})")
     guest.config["lock"] = lock
     try:
         yield
-    finally:
+    except WorkerLostError:
+        raise
+    except BaseException:
         guest.config.pop("lock", None)
+        raise
+    guest.config.pop("lock", None)
 
 
 def still_there(world: World, guest: Guest) -> None:

@@ -42,8 +42,6 @@ def check_rights(request: Request, options: Mapping[str, str], guest: Guest | No
             raise forbidden(f"mount point type {volume_type(value)} is only allowed for root@pam")
         if kind == "hookscript":
             raise forbidden("changing the hookscript is only allowed for root@pam")
-        if kind == "lock":
-            raise forbidden("changing the lock is only allowed for root@pam")
         request.require(path, options_lxc.PRIVILEGES.get(kind, "VM.Config.Options"))
 
 

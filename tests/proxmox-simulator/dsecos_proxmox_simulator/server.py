@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import ssl
 import threading
@@ -85,11 +86,14 @@ class Server:
             if request.transport:
                 request.transport.abort()
             return web.Response()
+        except Exception as error:
+            self._cluster.tasks.bugs.append(error)
+            raise
         return to_response(reply)
 
 
 async def parameters_of(request: web.Request) -> dict[str, object]:
-    """Query, form, multipart or JSON; a repeated key is a list. An uploaded file is its name and size."""
+    """Query, form, multipart or JSON; a repeated key is a list. An uploaded file is its name, size and digest."""
     pairs: list[tuple[str, object]] = list(request.query.items())
     if request.content_type == "application/json" and request.can_read_body:
         body = await request.json()
@@ -97,7 +101,9 @@ async def parameters_of(request: web.Request) -> dict[str, object]:
     elif request.method != "GET" and request.can_read_body:
         for key, posted in (await request.post()).items():
             if isinstance(posted, web.FileField):
-                pairs += [("filename", posted.filename), (UPLOADED, len(posted.file.read()))]
+                content = posted.file.read()
+                digest = hashlib.sha256(content).hexdigest()
+                pairs += [("filename", posted.filename), (UPLOADED, f"{len(content)}:{digest}")]
             else:
                 pairs.append((key, posted))
     found: dict[str, object] = {}

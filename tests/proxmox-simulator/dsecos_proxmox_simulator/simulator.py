@@ -41,7 +41,8 @@ class ManualClock:
 class Simulator:
     """A Proxmox VE cluster behind one address.
 
-    On leaving the `with`, SchemaViolationError is raised if an answer broke the real schema.
+    On leaving the `with`, what failed inside the simulator is raised again, and SchemaViolationError if an
+    answer broke the real schema.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class Simulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if error is None and self.tasks.bugs:
+            raise self.tasks.bugs[0]
         if error is None and self.schema_errors:
             raise SchemaViolationError("\n".join(sorted(set(self.schema_errors))))
 

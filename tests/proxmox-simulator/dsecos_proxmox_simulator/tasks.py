@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 
 from dsecos_proxmox_simulator.access import Identity
-from dsecos_proxmox_simulator.errors import ApiError, TaskError
+from dsecos_proxmox_simulator.errors import ApiError, TaskError, WorkerLostError
 from dsecos_proxmox_simulator.world import World
 
 Work = Callable[["Task"], Generator[float, None, None]]
@@ -69,6 +69,7 @@ class Tasks:
         self._waiting = 0
         self._idle = threading.Condition()
         self.history: list[Task] = []
+        self.bugs: list[Exception] = []
 
     def run_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the loop before the first task."""
@@ -149,12 +150,17 @@ class Tasks:
             await self._steps(task, work, effect)
             if effect.error_after:
                 raise TaskError(effect.error_after)
+        except WorkerLostError:
+            text = "unexpected status"
         except TaskError as error:
             text = str(error)
             task.log.append(f"TASK ERROR: {text}")
         except ApiError as error:
             text = error.message
             task.log.append(f"TASK ERROR: {text}")
+        except Exception as error:  # noqa: BLE001  # a fault of the simulator must end the task and be told
+            self.bugs.append(error)
+            text = f"the simulator failed: {error!r}"
         else:
             warnings = task.warnings + effect.warnings
             text = f"WARNINGS: {warnings}" if warnings else "OK"
@@ -171,6 +177,8 @@ class Tasks:
                 try:
                     if task.stop_requested:
                         steps.throw(TaskError("interrupted by signal"))
+                    if not self._world.nodes[task.node].online:
+                        steps.throw(WorkerLostError)
                     pause = next(steps)
                 except StopIteration:
                     return

@@ -7,15 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dsecos_proxmox_simulator import Simulator, World
+from dsecos_proxmox_simulator import ManualClock, Simulator, World
 from proxmoxer import ProxmoxAPI
 
 TEMPLATE = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst"
 
 
+@pytest.fixture(params=["8.4", "9.1"])
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def pve() -> Iterator[Simulator]:
-    with Simulator(World(nodes=("pve1", "pve2"))) as simulator:
+def clock() -> ManualClock:
+    return ManualClock(1_795_298_000)
+
+
+@pytest.fixture
+def pve(version: str, clock: ManualClock) -> Iterator[Simulator]:
+    with Simulator(World(nodes=("pve1", "pve2")), version=version, clock=clock) as simulator:
         yield simulator
 
 
@@ -67,6 +77,18 @@ def container(api: Any, outcome: Callable[[str], str]) -> Callable[..., int]:
         wanted = {"hostname": f"ct{vmid}", "rootfs": "btr:2", "unprivileged": 1, "memory": 256, "cores": 1}
         upid = api.nodes("pve1").lxc.post(vmid=vmid, ostemplate=TEMPLATE, **(wanted | options))
         assert outcome(upid) == "OK"
+        return vmid
+
+    return make
+
+
+@pytest.fixture
+def machine(api: Any, outcome: Callable[[str], str]) -> Callable[..., int]:
+    """A virtual machine on pve1, as tests need one."""
+
+    def make(vmid: int = 200, **options: Any) -> int:
+        wanted = {"name": f"vm{vmid}", "memory": 2048, "scsi0": "local-lvm:8", "net0": "virtio,bridge=vmbr0"}
+        assert outcome(api.nodes("pve1").qemu.post(vmid=vmid, **(wanted | options))) == "OK"
         return vmid
 
     return make

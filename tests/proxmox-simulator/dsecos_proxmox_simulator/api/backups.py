@@ -114,6 +114,8 @@ def _keep(request: Request, storage: Storage, guest: Guest, config: dict[str, st
     now = request.cluster.now()
     notes = (
         request.text("notes-template")
+        # A single line, where a line feed is written as \\n (description of the parameter).
+        .replace("\\n", "\n")
         .replace("{{guestname}}", guest.name)
         .replace("{{vmid}}", str(guest.vmid))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from dsecos_proxmox_simulator import guests, properties
-from dsecos_proxmox_simulator.errors import TaskError, failure
+from dsecos_proxmox_simulator.errors import TaskError, failure, forbidden
 from dsecos_proxmox_simulator.routing import Request
 from dsecos_proxmox_simulator.storages import Volume
 from dsecos_proxmox_simulator.tasks import Task, Work
@@ -25,11 +25,26 @@ def check_new_id(request: Request, kind: Kind, *, force: bool = False, name: str
     raise failure(f"{prefix}{SHORT[present.kind]} {present.vmid} already exists on node '{present.node}'")
 
 
-def into_pool(request: Request, vmid: int) -> None:
-    """The guest joins the pool that was asked for. Raises ApiError 500 for one that is not there."""
+def check_pool(request: Request) -> None:
+    """Raises ApiError 500 for a pool that is not there."""
+    if (pool := request.text("pool")) and pool not in request.world.pools:
+        raise failure(f"pool '{pool}' does not exist")
+
+
+def path_of_new(request: Request) -> str:
+    """The path by which a new guest's options are judged: its pool's, or its own. Raises ApiError."""
     if pool := request.text("pool"):
-        if pool not in request.world.pools:
-            raise failure(f"pool '{pool}' does not exist")
+        request.require(f"/pool/{pool}", "VM.Allocate")
+        check_pool(request)
+        return f"/pool/{pool}"
+    if request.may(f"/vms/{request.vmid}", "VM.Allocate"):
+        return f"/vms/{request.vmid}"
+    raise forbidden()
+
+
+def into_pool(request: Request, vmid: int) -> None:
+    """The guest joins the pool that was asked for."""
+    if pool := request.text("pool"):
         request.world.pools[pool].guests.add(vmid)
 
 

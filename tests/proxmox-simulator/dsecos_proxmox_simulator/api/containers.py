@@ -11,9 +11,10 @@ from dsecos_proxmox_simulator.api.common import (
     check_not_ha,
     destroy,
     into_pool,
+    path_of_new,
     plan_resize,
 )
-from dsecos_proxmox_simulator.errors import ApiError, TaskError, bad_parameters, failure, forbidden
+from dsecos_proxmox_simulator.errors import ApiError, TaskError, bad_parameters, failure
 from dsecos_proxmox_simulator.parameters import find
 from dsecos_proxmox_simulator.privileges import needs, needs_any
 from dsecos_proxmox_simulator.routing import Request, Routes
@@ -42,20 +43,10 @@ def _archive(request: Request) -> Volume:
     return volume
 
 
-def _check_may_create(request: Request) -> str:
-    """The path by which options are judged. Raises ApiError 403."""
-    if pool := request.text("pool"):
-        request.require(f"/pool/{pool}", "VM.Allocate")
-        return f"/pool/{pool}"
-    if request.may(f"/vms/{request.vmid}", "VM.Allocate"):
-        return f"/vms/{request.vmid}"
-    raise forbidden()
-
-
 @routes.add("POST", "/nodes/{node}/lxc", options_lxc.CREATE)
 def create(request: Request) -> object:
     """What is wrong with the request comes at once; what goes wrong in the making comes in the task."""
-    path = _check_may_create(request)
+    path = path_of_new(request)
     overwritten = check_new_id(request, "lxc", force=request.flag("force") and request.flag("restore"))
     options = lxc.normalize(request.world, lxc.options_of(request.parameters, ("vmid",)))
     restore = request.flag("restore")
@@ -76,10 +67,10 @@ def create(request: Request) -> object:
     into_pool(request, guest.vmid)
 
     def work(task: Task) -> Generator[float, None, None]:
-        yield 0.2
         name = request.text("ostemplate")
         final = _final_options(archive, options, guest.vmid, restore=restore)
         try:
+            yield 0.2
             lxc.make_disks(request.world, guest, final, lxc.UNPACKED)
             task.log.append(f"extracting archive '/var/lib/vz/template/cache/{name.rsplit('/', 1)[-1]}'")
             yield guests.DURATIONS["restore" if restore else "create"]
@@ -145,8 +136,7 @@ def change(request: Request) -> object:
         request, options | {key: "" for key in deleted if lxc.stem(key) != "mp"}, guest, _path(request)
     )
     guests.check_digest(guest, request.text("digest"))
-    if options.keys() != {"lock"} and deleted != ["lock"]:
-        guests.check_lock(guest)
+    guests.check_lock(guest)
     for key in (*options, *deleted):
         if key in options_lxc.READ_ONLY and options.get(key) != guest.config.get(key, "0"):
             raise failure(f"unable to modify read-only option: '{key}'")

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from dsecos_proxmox_simulator import guests, options_lxc, options_qemu, properties
-from dsecos_proxmox_simulator.api.common import check_new_id, into_pool
+from dsecos_proxmox_simulator.api.common import check_new_id, check_pool, into_pool
 from dsecos_proxmox_simulator.errors import ApiError, TaskError, bad_parameters, failure
 from dsecos_proxmox_simulator.privileges import Check, needs
 from dsecos_proxmox_simulator.routing import Request, Routes
@@ -50,6 +50,7 @@ def _declare_clone(kind: Kind) -> None:
         full = request.flag("full", default=not source.template)
         config = _source_config(request, source)
         _check_clone(request, source, config, full=full)
+        check_pool(request)
         check_new_id(request, "lxc", name="newid")
         guests.check_lock(source)
         target = request.text("target", source.node)
@@ -114,13 +115,17 @@ def _clone_work(request: Request, source: Guest, copy: Guest, config: dict[str, 
         except TaskError as error:
             if world.guests.get(copy.vmid) is copy:
                 world.destroy_guest(copy.vmid)
+            _release(source)
             raise TaskError(f"clone failed: {error}") from error
-        finally:
-            if source.kind == "lxc" and source.lock == SOURCE_LOCK["lxc"]:
-                del source.config["lock"]
+        _release(source)
         copy.config = _renamed(request, copy, final)
 
     return work
+
+
+def _release(source: Guest) -> None:
+    if source.kind == "lxc" and source.lock == SOURCE_LOCK["lxc"]:
+        del source.config["lock"]
 
 
 def _copy_disk(request: Request, copy: Guest, value: str, made: list[str], *, full: bool) -> str:

@@ -12,10 +12,11 @@ from dsecos_proxmox_simulator.api.common import (
     check_not_ha,
     destroy,
     into_pool,
+    path_of_new,
     plan_resize,
 )
 from dsecos_proxmox_simulator.api.power import check_skip_lock
-from dsecos_proxmox_simulator.errors import ApiError, TaskError, bad_parameters, failure, forbidden
+from dsecos_proxmox_simulator.errors import ApiError, TaskError, bad_parameters, failure
 from dsecos_proxmox_simulator.parameters import find
 from dsecos_proxmox_simulator.privileges import needs, needs_any
 from dsecos_proxmox_simulator.routing import Request, Routes
@@ -50,7 +51,7 @@ CLOUD_INIT = (
 @routes.add("POST", "/nodes/{node}/qemu", options_qemu.CREATE)
 def create(request: Request) -> object:
     """From nothing, or from a backup with `archive`."""
-    path = _check_may_create(request)
+    path = path_of_new(request)
     overwritten = check_new_id(request, "qemu", force=request.flag("force") and request.has("archive"))
     options = qemu.normalize(request.world, qemu.options_of(request.parameters))
     qemu.check_rights(request, options, path)
@@ -65,8 +66,8 @@ def create(request: Request) -> object:
     into_pool(request, guest.vmid)
 
     def work(_task: Task) -> Generator[float, None, None]:
-        yield 0.2
         try:
+            yield 0.2
             qemu.make_disks(request.world, guest, options)
             yield guests.DURATIONS["restore" if restored else "snapshot"]
             guests.still_there(request.world, guest)
@@ -82,15 +83,6 @@ def create(request: Request) -> object:
             ask_to_start(request, guest)
 
     return request.spawn("qmrestore" if restored else "qmcreate", guest.vmid, work)
-
-
-def _check_may_create(request: Request) -> str:
-    if pool := request.text("pool"):
-        request.require(f"/pool/{pool}", "VM.Allocate")
-        return f"/pool/{pool}"
-    if request.may(f"/vms/{request.vmid}", "VM.Allocate"):
-        return f"/vms/{request.vmid}"
-    raise forbidden()
 
 
 def _restored(request: Request) -> dict[str, str]:
@@ -123,7 +115,7 @@ def _change(request: Request) -> Guest:
         raise failure("no options specified")
     qemu.check_rights(request, options | dict.fromkeys(deleted, ""), f"/vms/{request.vmid}")
     guests.check_digest(guest, request.text("digest"))
-    if options.keys() != {"lock"} and not request.flag("skiplock") and deleted != ["lock"]:
+    if not request.flag("skiplock"):
         guests.check_lock(guest)
     lxc.check_networks(request, options)
     qemu.check_disks(request, options)

@@ -74,7 +74,7 @@ def shown(thing: SdnObject, *, pending: bool, running: bool) -> dict[str, object
             else None
         )
     row = base | _values(thing, thing.running or {}) | {"digest": None}
-    row.setdefault("type", (thing.wanted or {}).get("type", thing.kind))
+    row["type"] = (thing.running or thing.wanted or {}).get("type", thing.kind)
     if thing.state:
         wanted, runs = thing.wanted or {}, thing.running or {}
         changed = {

@@ -96,7 +96,7 @@ def of_node(request: Request) -> object:
     """The storages of a node with their use."""
     wanted = {part for part in request.text("content").split(",") if part}
     return [
-        {"storage": s.name, "used_fraction": s.used(request.node) / s.total} | shown(s, request.node)
+        {"storage": s.name, "used_fraction": round(s.used(request.node) / s.total, 4)} | shown(s, request.node)
         for s in request.world.storages.values()
         if s.on(request.node)
         and visible(request, s)
@@ -207,9 +207,7 @@ def delete_volume(request: Request) -> object:
     volume = storage.find(request.node, volid)
     node = request.node
     owner = volume.vmid if volume else 0
-    if volume is not None and volume.content in ("vztmpl", "iso", "import"):
-        request.require(f"/storage/{storage.name}", "Datastore.AllocateTemplate")
-    elif not (owner and volume and volume.content == "backup" and request.may(f"/vms/{owner}", "VM.Backup")):
+    if not (owner and volume and volume.content == "backup" and request.may(f"/vms/{owner}", "VM.Backup")):
         request.require(f"/storage/{storage.name}", "Datastore.Allocate")
 
     def work(_task: Task) -> Generator[float, None, None]:
@@ -238,8 +236,16 @@ def delete_volume(request: Request) -> object:
 )
 def upload(request: Request) -> object:
     """A file by multipart form; the task copies it into its place."""
-    size = int(request.text(UPLOADED, "0") or 0)
-    return request.spawn("imgcopy", "", _arrive(request, size))
+    size, _, digest = request.text(UPLOADED, "0").partition(":")
+    arrive = _arrive(request, int(size or 0))
+    expected = request.text("checksum")
+
+    def work(task: Task) -> Generator[float, None, None]:
+        if expected and request.text("checksum-algorithm") == "sha256" and digest != expected:
+            raise TaskError(f"checksum mismatch: got '{digest}' != expect '{expected}'")
+        yield from arrive(task)
+
+    return request.spawn("imgcopy", "", work)
 
 
 DOWNLOAD: Check = [
