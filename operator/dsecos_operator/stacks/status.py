@@ -16,6 +16,7 @@ from dsecos_api.stack import StackStatus
 from dsecos_api.types import Protocol, RunPolicy
 from dsecos_runtime import Conditions, is_true
 
+from dsecos_operator.maintenance.view import is_down
 from dsecos_operator.stacks.claim import Claim
 from dsecos_operator.stacks.findings import Findings
 from dsecos_operator.stacks.observe import Observed
@@ -143,10 +144,18 @@ def _outcome(
             Type.READY, Reason.AGENT_LOST, f"Node {name} does not report; nobody knows how the guest is"
         )
     elif guest.spec.maintenance:
-        text = f"Node {observed.node.name} is in maintenance; the guest is started again when that is over"
-        conditions.reconciling(Reason.MAINTENANCE, text)
+        _in_maintenance(conditions, guest, observed.node.name)
     else:
         _from_guest(conditions, guest, stack.spec.run_policy or RunPolicy.RUNNING)
+
+
+def _in_maintenance(conditions: Conditions, guest: Guest, node: str) -> None:
+    """Once it is stopped nothing goes on any more, and nothing is to be mended by anybody."""
+    text = f"Node {node} is in maintenance; the guest is started again when that is over"
+    if is_down(guest):
+        conditions.false(Type.READY, Reason.MAINTENANCE, text)
+    else:
+        conditions.reconciling(Reason.MAINTENANCE, text)
 
 
 def _from_guest(conditions: Conditions, guest: Guest, run_policy: RunPolicy) -> None:

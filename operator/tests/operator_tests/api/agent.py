@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from typing import Any
 from dsecos_api import Guest, Node, Reason, Type, ZoneAttachment
 from dsecos_api.conditions import GUEST_STEPS
 from dsecos_api.guest import GuestStatus
+from dsecos_api.lifecycle import Cause, Lifecycle, LifecycleState
 from dsecos_api.names import AGENT_FINALIZER, AGENT_LEASE, node_namespace
 from dsecos_api.node import Addresses, NodeStatus, ResourceCount
 from dsecos_api.stack import ServiceStatus
+from dsecos_api.types import DeletionPolicy, RunPolicy
 from dsecos_api.zoneattachment import ZoneAttachmentStatus
 from dsecos_runtime import GUEST, NODE, ZONE_ATTACHMENT, Cluster, ClusterError, Conditions, Heartbeat
 
@@ -27,12 +30,26 @@ EVERY = 0.1
 """Seconds between two looks."""
 
 
+@dataclass
+class Engine:
+    """A cluster's engine: where each Stack's guest is, by UID. Its nodes are called as the Nodes are."""
+
+    name: str
+    where: dict[str, str] = field(default_factory=dict)
+    refusal: str = ""
+    """Why it moves no guest."""
+
+
 class PretendAgent:
     """One node's agent. `holding` True: it looks and answers nothing, as if it were slow."""
 
-    def __init__(self, kubeconfig: Path, node: str, memory: str = "8Gi") -> None:
+    def __init__(
+        self, kubeconfig: Path, node: str, memory: str = "8Gi", engine: Engine | None = None
+    ) -> None:
+        """`engine`: shared by the nodes of a cluster between which guests can be moved."""
         self.cluster = Cluster.connect(kubeconfig, field_manager="dsecos-agent")
         self.node, self.namespace, self.memory = node, node_namespace(node), memory
+        self.engine = engine
         self.holding = False
         self.refusal: tuple[Reason, str] | None = None
         """Reason and message that every guest fails with."""
@@ -73,6 +90,8 @@ class PretendAgent:
                 addresses=Addresses(management="192.0.2.1"),
                 capacity=count,
                 allocatable=count,
+                engine_cluster=self.engine.name if self.engine is not None else None,
+                capabilities=["container/Migrate", "container/OwnDisks"] if self.engine is not None else [],
             ),
         )
 
@@ -104,7 +123,10 @@ class PretendAgent:
         await self.cluster.apply_status(ZONE_ATTACHMENT, attachment, status)
 
     async def _guest(self, guest: Guest) -> None:
+        uid = guest.spec.stack_ref.uid
         if guest.deleting:
+            if self.engine is not None and guest.spec.deletion_policy != DeletionPolicy.ORPHAN:
+                assert self.engine.where.pop(uid, self.node) == self.node, "destroyed from afar"
             await self.cluster.remove_finalizer(GUEST, guest, AGENT_FINALIZER)
             return
         current = guest.status.observed_generation == guest.metadata.generation
@@ -114,17 +136,26 @@ class PretendAgent:
         conditions = Conditions(guest.status, guest.metadata.generation, order=GUEST_STEPS)
         for step in GUEST_STEPS:
             conditions.true(step, Reason.AVAILABLE)
-        if self.refusal is None:
+        failed = self._moved(guest)
+        if failed:
+            conditions.false(Type.GUEST_READY, Reason.MIGRATION_FAILED, failed)
+            conditions.reconciling(Reason.MIGRATION_FAILED, failed)
+        elif self.refusal is None:
             conditions.ready(Reason.RUNNING)
         else:
             conditions.false(Type.SERVICES_READY, *self.refusal)
             conditions.stalled(*self.refusal)
+        state = "Running" if guest.spec.run_policy == RunPolicy.RUNNING else "Stopped"
+        moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         document: dict[str, Any] = json.loads(guest.spec.compose.document)
         status = GuestStatus(
             observed_generation=guest.metadata.generation,
             epoch=guest.spec.epoch,
             compose_digest=guest.spec.compose.digest,
-            started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            started_at=moment,
+            lifecycle=Lifecycle(state=LifecycleState(state), since=moment, cause=Cause.RUN_POLICY),
+            engine_node=self.engine.where.get(uid) if self.engine is not None else None,
+            restart=guest.spec.restart,
             services=[
                 ServiceStatus(name=name, image=service["image"], state="running")
                 for name, service in sorted(document["services"].items())
@@ -132,6 +163,19 @@ class PretendAgent:
             conditions=conditions.build(),
         )
         await self.cluster.apply_status(GUEST, guest, status)
+
+    def _moved(self, guest: Guest) -> str:
+        """Make, take over or move the guest in the engine; why that failed."""
+        if self.engine is None:
+            return ""
+        where, order = self.engine.where, guest.spec.migrate
+        where.setdefault(guest.spec.stack_ref.uid, self.node)
+        if order is None or where[guest.spec.stack_ref.uid] != self.node:
+            return ""
+        if self.engine.refusal:
+            return self.engine.refusal
+        where[guest.spec.stack_ref.uid] = order.engine_node
+        return ""
 
 
 def _ready(guest: Guest) -> bool:

@@ -243,6 +243,14 @@ def node(name: str, **labels: str) -> Object:
     }
 
 
+def proxmox(name: str, **labels: str) -> Object:
+    """A node of a Proxmox VE cluster, where it is called as here."""
+    made = node(name, **labels)
+    engine = {"url": "https://pve:8006", "node": name, "tokenSecretRef": {"name": "t", "key": "k"}}
+    made["spec"]["engine"] = {"type": "proxmox", "proxmox": engine}
+    return made
+
+
 def zone(name: str, space: str, cidr: str, **spec: Any) -> Object:
     """A zone."""
     return {
