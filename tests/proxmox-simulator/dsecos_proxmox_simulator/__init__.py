@@ -18,9 +18,10 @@ from dsecos_proxmox_simulator.faults import (
     TaskUnknown,
     WarnedTask,
 )
+from dsecos_proxmox_simulator.model import Guest, HaResource, Node
 from dsecos_proxmox_simulator.simulator import ManualClock, SchemaViolationError, Simulator
 from dsecos_proxmox_simulator.storages import Storage, Volume
-from dsecos_proxmox_simulator.world import Guest, HaResource, Node, World
+from dsecos_proxmox_simulator.world import World
 
 __all__ = [
     "ConnectionDroppedError",

@@ -228,10 +228,13 @@ class NodeGone(Fault):
         site.cluster.tasks.later(self.seconds, lambda: site.cluster.world.node_up(node))
 
 
-KINDS: tuple[Callable[[], Fault], ...] = (
+KINDS: tuple[Fault | Callable[[], Fault], ...] = (
     LostAnswer,
     DroppedConnection,
-    GatewayError,
+    GatewayError(595, done=False),
+    GatewayError(596, done=False),
+    GatewayError(596, done=True),
+    GatewayError(599, done=True),
     NoWorker,
     TaskUnknown,
     HeldLock,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from dsecos_proxmox_simulator import lxc, options_lxc, options_qemu, properties
 from dsecos_proxmox_simulator.errors import TaskError, WorkerLostError, failure
+from dsecos_proxmox_simulator.model import SHORT, Guest, Kind
 from dsecos_proxmox_simulator.parameters import Table, find
 from dsecos_proxmox_simulator.routing import Request
 from dsecos_proxmox_simulator.tasks import Task, Work
-from dsecos_proxmox_simulator.world import SHORT, Guest, Kind, World
+from dsecos_proxmox_simulator.world import World
 
 if TYPE_CHECKING:
     from dsecos_proxmox_simulator.cluster import Cluster

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from dsecos_proxmox_simulator import guests
 from dsecos_proxmox_simulator.access import ROOT, Identity
 from dsecos_proxmox_simulator.errors import ApiError
-from dsecos_proxmox_simulator.world import HaResource
+from dsecos_proxmox_simulator.model import HaResource
 
 if TYPE_CHECKING:
     from dsecos_proxmox_simulator.cluster import Cluster
+    from dsecos_proxmox_simulator.model import Guest
     from dsecos_proxmox_simulator.tasks import Work
-    from dsecos_proxmox_simulator.world import Guest
 
 ROUND = 10.0
 """Seconds between two looks of the manager."""

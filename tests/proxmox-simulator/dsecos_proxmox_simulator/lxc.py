@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 
 from dsecos_proxmox_simulator import options_lxc, properties
 from dsecos_proxmox_simulator.errors import TaskError, bad_parameters, failure, forbidden
+from dsecos_proxmox_simulator.model import Guest
 from dsecos_proxmox_simulator.parameters import Value, find
 from dsecos_proxmox_simulator.routing import Request
 from dsecos_proxmox_simulator.storages import Storage
-from dsecos_proxmox_simulator.world import Guest, World
+from dsecos_proxmox_simulator.world import World
 
 UNPACKED = 236_000_000
 """Bytes that the unpacked template takes, as measured."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 from dsecos_proxmox_simulator import lxc, options_qemu, properties
 from dsecos_proxmox_simulator.errors import TaskError, failure, forbidden
+from dsecos_proxmox_simulator.model import Guest, is_disk_key
 from dsecos_proxmox_simulator.parameters import Value, find
 from dsecos_proxmox_simulator.routing import Request
 from dsecos_proxmox_simulator.storages import Volume
-from dsecos_proxmox_simulator.world import Guest, World, is_disk_key
+from dsecos_proxmox_simulator.world import World
 
 CLOUD_INIT_SIZE = 4 << 20
 ROOT_ONLY = {"args": "only root can set 'args' config", "hookscript": "only root can set 'hookscript' config"}

@@ -16,7 +16,8 @@ from dsecos_proxmox_simulator.tasks import Effect, Work
 
 if TYPE_CHECKING:
     from dsecos_proxmox_simulator.cluster import Cluster
-    from dsecos_proxmox_simulator.world import Guest, World
+    from dsecos_proxmox_simulator.model import Guest
+    from dsecos_proxmox_simulator.world import World
 
 PATH_PARAMETERS = table(
     """

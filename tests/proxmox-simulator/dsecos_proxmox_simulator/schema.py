@@ -89,7 +89,7 @@ class Schema:
 
 
 PENDING = re.compile(r"\.pending is \{.*\}, not boolean")
-"""8.4 calls `pending` of a zone a boolean; it is an object, as of vnets in both versions and of zones in 9.1."""
+"""8.4 calls `pending` of a zone a boolean; it is an object, as of vnets, and of zones in 9.1."""
 
 
 def declared(properties: Mapping[str, Any], name: str) -> dict[str, Any] | None:

@@ -93,7 +93,7 @@ class Server:
 
 
 async def parameters_of(request: web.Request) -> dict[str, object]:
-    """Query, form, multipart or JSON; a repeated key is a list. An uploaded file is its name, size and digest."""
+    """Query, form, multipart or JSON; a repeated key is a list. Of a file: name, size and digest."""
     pairs: list[tuple[str, object]] = list(request.query.items())
     if request.content_type == "application/json" and request.can_read_body:
         body = await request.json()

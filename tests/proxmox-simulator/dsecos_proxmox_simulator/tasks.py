@@ -145,8 +145,6 @@ class Tasks:
 
     async def _run(self, task: Task, work: Work, effect: Effect) -> None:
         try:
-            if effect.error_before:
-                raise TaskError(effect.error_before)
             await self._steps(task, work, effect)
             if effect.error_after:
                 raise TaskError(effect.error_after)
@@ -172,6 +170,7 @@ class Tasks:
     async def _steps(self, task: Task, work: Work, effect: Effect) -> None:
         with self._world.mutex:
             steps = work(task)
+        begun = False
         while True:
             with self._world.mutex:
                 try:
@@ -179,7 +178,10 @@ class Tasks:
                         steps.throw(TaskError("interrupted by signal"))
                     if not self._world.nodes[task.node].online:
                         steps.throw(WorkerLostError)
+                    if begun and effect.error_before:
+                        steps.throw(TaskError(effect.error_before))
                     pause = next(steps)
+                    begun = True
                 except StopIteration:
                     return
             await asyncio.sleep(pause * effect.slower * self._world.pace)

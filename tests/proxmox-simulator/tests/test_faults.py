@@ -141,6 +141,14 @@ def test_a_start_may_fail_although_the_guest_runs(
     assert api.nodes("pve1").lxc(102).status.current.get()["status"] == "running"
 
 
+def test_a_create_may_fail_before_its_work_and_leaves_nothing(
+    pve: Simulator, api: Any, outcome: Outcome
+) -> None:
+    pve.faults.once("POST", LXC, FailedTask("out of luck", done=False))
+    assert outcome(create(api)) == "unable to create CT 102 - out of luck"
+    assert pve.world.guest(102) is None
+
+
 def test_a_node_that_goes_away_answers_595_and_its_guests_are_unknown(
     pve: Simulator, api: Any, container: Make
 ) -> None:

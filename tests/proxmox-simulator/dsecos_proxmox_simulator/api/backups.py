@@ -9,10 +9,10 @@ from dsecos_proxmox_simulator import guests, properties
 from dsecos_proxmox_simulator.api.snapshots import take
 from dsecos_proxmox_simulator.api.storage import READ, find_storage
 from dsecos_proxmox_simulator.errors import ApiError, TaskError, bad_parameters, failure
+from dsecos_proxmox_simulator.model import Guest
 from dsecos_proxmox_simulator.routing import Request, Routes
 from dsecos_proxmox_simulator.storages import Storage, Volume
 from dsecos_proxmox_simulator.tasks import Task
-from dsecos_proxmox_simulator.world import Guest
 
 routes = Routes()
 PACKED = 71_000_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dsecos_proxmox_simulator import guests
 from dsecos_proxmox_simulator.api import nodes
 from dsecos_proxmox_simulator.errors import bad_parameters, failure
+from dsecos_proxmox_simulator.model import Guest
 from dsecos_proxmox_simulator.privileges import needs
 from dsecos_proxmox_simulator.routing import Request, Routes
-from dsecos_proxmox_simulator.world import Guest
 
 routes = Routes()
 

@@ -6,10 +6,10 @@ from collections.abc import Generator
 
 from dsecos_proxmox_simulator import guests, properties
 from dsecos_proxmox_simulator.errors import TaskError, failure, forbidden
+from dsecos_proxmox_simulator.model import SHORT, Guest, Kind
 from dsecos_proxmox_simulator.routing import Request
 from dsecos_proxmox_simulator.storages import Volume
 from dsecos_proxmox_simulator.tasks import Task, Work
-from dsecos_proxmox_simulator.world import SHORT, Guest, Kind
 
 
 def check_new_id(request: Request, kind: Kind, *, force: bool = False, name: str = "vmid") -> Guest | None:

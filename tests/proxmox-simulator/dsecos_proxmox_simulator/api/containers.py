@@ -15,12 +15,12 @@ from dsecos_proxmox_simulator.api.common import (
     plan_resize,
 )
 from dsecos_proxmox_simulator.errors import ApiError, TaskError, bad_parameters, failure
+from dsecos_proxmox_simulator.model import Guest
 from dsecos_proxmox_simulator.parameters import find
 from dsecos_proxmox_simulator.privileges import needs, needs_any
 from dsecos_proxmox_simulator.routing import Request, Routes
 from dsecos_proxmox_simulator.storages import Storage, Volume
 from dsecos_proxmox_simulator.tasks import Task
-from dsecos_proxmox_simulator.world import Guest
 
 routes = Routes()
 ONE = "/nodes/{node}/lxc/{vmid}"

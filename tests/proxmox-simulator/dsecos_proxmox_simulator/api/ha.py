@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dsecos_proxmox_simulator.errors import failure
+from dsecos_proxmox_simulator.model import HaResource
 from dsecos_proxmox_simulator.privileges import needs
 from dsecos_proxmox_simulator.properties import digest
 from dsecos_proxmox_simulator.routing import Request, Routes
-from dsecos_proxmox_simulator.world import HaResource
 
 routes = Routes()
 AUDIT = needs("/", "Sys.Audit")

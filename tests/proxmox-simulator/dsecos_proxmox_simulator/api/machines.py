@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 
 from dsecos_proxmox_simulator import guests, lxc, options_qemu, properties, qemu
@@ -17,11 +16,11 @@ from dsecos_proxmox_simulator.api.common import (
 )
 from dsecos_proxmox_simulator.api.power import check_skip_lock
 from dsecos_proxmox_simulator.errors import ApiError, TaskError, bad_parameters, failure
+from dsecos_proxmox_simulator.model import Guest, is_disk_key
 from dsecos_proxmox_simulator.parameters import find
 from dsecos_proxmox_simulator.privileges import needs, needs_any
 from dsecos_proxmox_simulator.routing import Request, Routes
 from dsecos_proxmox_simulator.tasks import Task
-from dsecos_proxmox_simulator.world import Guest, is_disk_key
 
 routes = Routes()
 ONE = "/nodes/{node}/qemu/{vmid}"
@@ -35,16 +34,6 @@ CONFIG = needs_any(
     "VM.Config.HWType",
     "VM.Config.Options",
     "VM.Config.Cloudinit",
-)
-CLOUD_INIT = (
-    "ciuser",
-    "cipassword",
-    "citype",
-    "ciupgrade",
-    "sshkeys",
-    "nameserver",
-    "searchdomain",
-    "cicustom",
 )
 
 
@@ -218,93 +207,3 @@ def termproxy(request: Request) -> object:
     """Opens no terminal: it fails as on a node whose port is not served."""
     request.guest("qemu")
     raise ApiError(500, "Timeout while waiting for port '5900' to get ready!")
-
-
-# Cloud-init.
-
-
-@routes.add("GET", f"{ONE}/cloudinit", check=needs("/vms/{vmid}", "VM.Audit"))
-def cloud_init(request: Request) -> object:
-    """The options that the drive is made of."""
-    guest = request.guest("qemu")
-    return [
-        {"key": key, "value": value}
-        for key, value in guest.config.items()
-        if key in CLOUD_INIT or qemu.stem(key) == "ipconfig"
-    ]
-
-
-@routes.add("PUT", f"{ONE}/cloudinit", check=needs("/vms/{vmid}", "VM.Config.Cloudinit"))
-def remake_cloud_init(request: Request) -> object:
-    """Write the drive anew."""
-    guests.check_lock(request.guest("qemu"))
-    return None
-
-
-# The guest agent.
-
-AGENT = needs("/vms/{vmid}", "VM.Monitor")
-ASK = needs_any("/vms/{vmid}", "VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")
-RUN = needs("/vms/{vmid}", "VM.GuestAgent.Unrestricted")
-
-
-def agent_of(request: Request) -> Guest:
-    """The guest whose agent answers. Raises ApiError 500 if there is none."""
-    guest = request.guest("qemu")
-    if guest.status != "running":
-        raise failure(f"VM {guest.vmid} is not running")
-    if properties.split(guest.config.get("agent", "0"), "enabled").get("enabled") != "1":
-        raise failure("No QEMU guest agent configured")
-    if not guest.agent_running or guest.paused:
-        raise failure("QEMU guest agent is not running")
-    return guest
-
-
-@routes.add("POST", f"{ONE}/agent/ping", check=AGENT, check_91=ASK)
-def ping(request: Request) -> object:
-    """Whether the agent answers."""
-    agent_of(request)
-    return {"result": {}}
-
-
-@routes.add("GET", f"{ONE}/agent/network-get-interfaces", check=AGENT, check_91=ASK)
-def agent_interfaces(request: Request) -> object:
-    """Links and addresses inside."""
-    guest = agent_of(request)
-    found = []
-    for key, value in guest.config.items():
-        if qemu.stem(key) == "net":
-            number = key.removeprefix("net")
-            address = properties.split(guest.config.get(f"ipconfig{number}", "")).get("ip", "")
-            mac = value.split(",")[0].partition("=")[2].lower()
-            row: dict[str, object] = {"name": f"eth{number}", "hardware-address": mac, "ip-addresses": []}
-            if "/" in address:
-                ip, _, prefix = address.partition("/")
-                row["ip-addresses"] = [{"ip-address": ip, "ip-address-type": "ipv4", "prefix": int(prefix)}]
-            found.append(row)
-    return {"result": found}
-
-
-@routes.add(
-    "POST", f"{ONE}/agent/exec", "command! array\ninput-data string len:..65536", check=AGENT, check_91=RUN
-)
-def execute(request: Request) -> object:
-    """Runs at once; the world's `run_in_guest` says with what result."""
-    guest = agent_of(request)
-    command = request.parameters["command"]
-    assert isinstance(command, list)
-    pid = 1000 + len(guest.executions)
-    guest.executions[pid] = request.world.run_in_guest(guest, command, request.text("input-data"))
-    return {"pid": pid}
-
-
-@routes.add("GET", f"{ONE}/agent/exec-status", "pid! integer", check=AGENT, check_91=RUN)
-def execution(request: Request) -> object:
-    """Exit code and output."""
-    guest = agent_of(request)
-    pid = request.number("pid")
-    if pid not in guest.executions:
-        raise failure(f"Agent error: PID {json.dumps(pid)} does not exist")
-    code, out, err = guest.executions[pid]
-    row: dict[str, object] = {"exited": 1, "exitcode": code}
-    return row | ({"out-data": out} if out else {}) | ({"err-data": err} if err else {})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dsecos_proxmox_simulator.model import Node
 from dsecos_proxmox_simulator.privileges import needs
 from dsecos_proxmox_simulator.routing import Request, Routes
 from dsecos_proxmox_simulator.storages import GIB
-from dsecos_proxmox_simulator.world import Node
 
 routes = Routes()
 UPTIME = 864_000

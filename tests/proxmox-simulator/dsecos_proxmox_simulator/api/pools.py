@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from dsecos_proxmox_simulator.errors import failure
+from dsecos_proxmox_simulator.model import Pool
 from dsecos_proxmox_simulator.privileges import needs
 from dsecos_proxmox_simulator.routing import Request, Routes
-from dsecos_proxmox_simulator.world import Pool
 
 routes = Routes()
 CHANGE = needs("/pool/{poolid}", "Pool.Allocate")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dsecos_proxmox_simulator import guests, lxc, properties
 from dsecos_proxmox_simulator.errors import failure
+from dsecos_proxmox_simulator.model import Guest, Kind
 from dsecos_proxmox_simulator.privileges import needs
 from dsecos_proxmox_simulator.routing import Request, Routes
-from dsecos_proxmox_simulator.world import Guest, Kind
 
 routes = Routes()
 AUDIT = needs("/vms/{vmid}", "VM.Audit")

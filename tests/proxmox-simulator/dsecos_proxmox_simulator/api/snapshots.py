@@ -7,10 +7,10 @@ from collections.abc import Generator
 from dsecos_proxmox_simulator import guests
 from dsecos_proxmox_simulator.api.reading import AUDIT, can_snapshot
 from dsecos_proxmox_simulator.errors import TaskError, failure
+from dsecos_proxmox_simulator.model import Guest, Kind, Snapshot
 from dsecos_proxmox_simulator.privileges import needs, needs_any
 from dsecos_proxmox_simulator.routing import Request, Routes
 from dsecos_proxmox_simulator.tasks import Task
-from dsecos_proxmox_simulator.world import Guest, Kind, Snapshot
 
 routes = Routes()
 TAKE = needs("/vms/{vmid}", "VM.Snapshot")

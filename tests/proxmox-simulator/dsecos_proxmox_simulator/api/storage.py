@@ -96,7 +96,8 @@ def of_node(request: Request) -> object:
     """The storages of a node with their use."""
     wanted = {part for part in request.text("content").split(",") if part}
     return [
-        {"storage": s.name, "used_fraction": round(s.used(request.node) / s.total, 4)} | shown(s, request.node)
+        {"storage": s.name, "used_fraction": round(s.used(request.node) / s.total, 4)}
+        | shown(s, request.node)
         for s in request.world.storages.values()
         if s.on(request.node)
         and visible(request, s)
