@@ -57,7 +57,7 @@ test: lint ## lint, then all tests on the real things (root)
 bench: .venv/ready ## Measure against the raw tools that do the same
 	$(RUN)/python -m pytest -s tests/bench $(PYTEST)
 
-schedules: .venv/ready ## Play random operations, kills and faults on an engine (ENGINE=lxc SEED=0 COUNT=200)
+schedules: .venv/ready ## Play random operations, kills and faults on an engine (ENGINE=lxc|proxmox SEED=0 COUNT=200)
 	$(RUN)/python -m node-agent.tests.engines.schedules --engine $(or $(ENGINE),lxc) --seed $(or $(SEED),0) --count $(or $(COUNT),200)
 
 .venv/ready: uv.lock pyproject.toml $(wildcard */pyproject.toml hack/*/pyproject.toml tests/*/pyproject.toml) | $(UV)

@@ -13,14 +13,16 @@ from . import lxc
 from .lxc import LxcWorld
 from .model import Tally
 from .play import Failure, play_all, replay
+from .proxmox import ProxmoxWorld
 from .world import World
 
 LOCK = Path("/tmp/dsecos-schedules.lock")
-WORKERS = {"lxc": 4, "proxmox": 2}
+WORKERS = {"lxc": 4, "proxmox": 5}
 
 
 def _world(engine: str, number: int) -> World:
-    return LxcWorld(Path(tempfile.mkdtemp(prefix=lxc.HOME, dir="/tmp")), number)
+    home = Path(tempfile.mkdtemp(prefix=lxc.HOME, dir="/tmp"))
+    return LxcWorld(home, number) if engine == "lxc" else ProxmoxWorld(home, number)
 
 
 def _work(engine: str, number: int, workers: int, first: int, count: int, out: Connection) -> None:

@@ -5,6 +5,7 @@ them, whichever module makes it.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import traceback
@@ -15,6 +16,7 @@ from multiprocessing.connection import Connection
 from sys import addaudithook
 from typing import Any, Protocol
 
+import structlog
 from dsecos_agent.adapter_errors import AdapterError
 from dsecos_agent.engines.model import Capabilities, GuestConfig
 from dsecos_agent.engines.protocol import Engine
@@ -118,6 +120,7 @@ async def _one(engine: Engine, maker: Maker, call: Call) -> Result:
 
 
 async def _live(maker: Maker, connection: Connection) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     executioner = _Executioner(connection)
     engine = maker.engine()
     controller = Controller(engine, maker.config, maker.owner)

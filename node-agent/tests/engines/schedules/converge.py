@@ -45,11 +45,17 @@ class Controller:
                 if not isinstance(error, AdapterError):
                     raise error
                 self.calls.append(f"-- {type(error).__name__}: {error}")
-            if not errors and not any(results):
+            if not errors and not any(results) and await self._is_settled(wanted):
                 return number
             if errors:
                 await asyncio.sleep(PAUSE)
         raise TimeoutError(f"not as declared after {rounds} rounds\n" + "\n".join(self.calls[-25:]))
+
+    async def _is_settled(self, wanted: Mapping[str, Wanted]) -> bool:
+        """One more call of each guest finds nothing to write; it also ends what the engine had noted."""
+        present = [(name, want) for name, want in wanted.items() if want.state is not None]
+        wrote = [await self._engine.write_config(self._config(name, want)) for name, want in present]
+        return not any(wrote)
 
     async def _patiently(self) -> Capabilities:
         for _ in range(20):
@@ -86,6 +92,9 @@ class Controller:
         limited = Capability.LIVE_LIMITS not in capable or name in self._limited
         if guest.state is GuestState.SUSPENDED:
             same = (guest.config_digest, guest.booted_digest) == (digest.full, digest.boot) and limited
+            same = same and (guest.disk_bytes or want.disk) == want.disk
+            if Capability.SNAPSHOT in capable:
+                same = same and await self._snapshots_of(name) == want.snapshots
             if not same or want.state is not GuestState.SUSPENDED or self._astray(guest, want):
                 await self._call("resume", name)
             return
@@ -115,11 +124,14 @@ class Controller:
         return want.node not in (None, guest.engine_node)
 
     async def _snapshots(self, name: str, want: Wanted) -> None:
-        found = {each.name for each in await self._engine.list_snapshots(name)}
+        found = await self._snapshots_of(name)
         for extra in sorted(found - want.snapshots):
             await self._call("remove_snapshot", name, extra)
         for missing in sorted(want.snapshots - found):
             await self._call("snapshot", name, missing)
+
+    async def _snapshots_of(self, name: str) -> frozenset[str]:
+        return frozenset(each.name for each in await self._engine.list_snapshots(name))
 
     async def _write(self, name: str, want: Wanted) -> None:
         self.calls.append(f"write_config {name}")

@@ -108,7 +108,8 @@ def _declared(random: Random, verb: Verb, want: Wanted, snapshot: str, target: s
     if want.state is None:
         return want
     if verb is Verb.DESTROY:
-        return Wanted(kind=want.kind)
+        # Who kills the engine before it is gone and asks for it anew, finds a disk that no longer shrinks.
+        return Wanted(kind=want.kind, disk=want.disk)
     held = want.state is GuestState.SUSPENDED
     alive = want.state is not GuestState.STOPPED
     match verb:

@@ -207,6 +207,10 @@ class LxcWorld:
         method: Callable[[str, int], bool] = getattr(self, "_" + name.replace(" ", "_"))
         return method(guest, number)
 
+    def struck(self) -> Mapping[str, int]:
+        """Nothing comes by chance here."""
+        return {}
+
     def heal(self) -> None:
         """Make room on the disk, and give a guest whose owner was scratched out back to him."""
         (self._lxc / "ballast").unlink(missing_ok=True)

@@ -49,6 +49,8 @@ class Player:
         except (TimeoutError, RuntimeError, AssertionError) as error:
             found = [str(error) or traceback.format_exc()]
         self.tally.schedules += 1
+        for name, count in self._world.struck().items():
+            self.tally.faults[name] = self.tally.faults.get(name, 0) + count
         return Failure(schedule, tuple(found)) if found else None
 
     def _run(self, schedule: Schedule) -> list[str]:

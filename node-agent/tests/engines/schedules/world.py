@@ -24,6 +24,9 @@ class World(Maker, Protocol):
     def fault(self, name: str, guest: str, number: int) -> bool:
         """Let it happen; whether it hit anything."""
 
+    def struck(self) -> Mapping[str, int]:
+        """Faults that came by chance since the last reset, by kind."""
+
     def heal(self) -> None:
         """Undo what an administrator has to undo (a full disk), and let no new fault happen."""
 

@@ -1,0 +1,16 @@
+"""Whatever a Proxmox VE and its people do, whoever is killed: nothing is lost and nothing is done twice."""
+
+import subprocess
+import sys
+
+import pytest
+
+from .schedules.play import CHECKOUT
+
+
+@pytest.mark.timeout(900)
+def test_two_hundred_schedules_end_as_declared() -> None:
+    command = [sys.executable, "-m", "node-agent.tests.engines.schedules", "--engine", "proxmox"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=800, check=False)
+    print(done.stdout)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
