@@ -132,7 +132,7 @@ class ControlSocket:
             try:
                 await connection.prepare(request)
                 self._consoles.add(connection)
-                await converse(connection, console, self._engine, guest)
+                await converse(connection, console)
             finally:
                 self._consoles.discard(connection)
                 await console.close()

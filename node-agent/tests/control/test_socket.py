@@ -231,7 +231,7 @@ async def test_console(client: ClientSession) -> None:
 async def test_a_console_of_a_guest_that_is_stopped(client: ClientSession, engine: LxcEngine) -> None:
     async with client.ws_connect(f"/v1/guests/{NAME}/console") as console:
         await engine.stop(NAME, OWNER, grace=0)
-        assert await end_of(console) == (1000, "the guest does not run any more")
+        assert await end_of(console) == (1000, "the session has ended")
 
 
 @pytest.mark.parametrize("frame", ["resize", "{}", '{"resize": [0, 5]}', '{"resize": [1, 2, 3]}'])
