@@ -57,9 +57,21 @@ def under_way(observed: Observed, claim: Claim, now: datetime) -> list[Action]:
         # The order stands until the agent says how it ended.
         return _withdrawn(observed, claim, source, why, now) if why is not None else []
     if claim.failed_move is not None:
-        # Its agent knows that the order is withdrawn, so the guest cannot arrive any more.
-        return [_give_back(claim)] if reported(source) else []
+        return _after_failure(observed, claim, source)
     return _order(observed, claim, source)
+
+
+def _after_failure(observed: Observed, claim: Claim, source: Guest) -> list[Action]:
+    """The order is withdrawn. When its agent knows that, the guest cannot arrive any more."""
+    target = observed.target
+    if not reported(source):
+        return []
+    name = engine_node(target) if target is not None else None
+    if target is not None and name is not None and source.status.engine_node == name:
+        # It has arrived all the same: the order says again how it came there.
+        order = Migration(node=target.name, engine_node=name)
+        return [ApplyGuest(with_spec(source, migrate=order), "guest-migrate")]
+    return [_give_back(claim)]
 
 
 def _order(observed: Observed, claim: Claim, source: Guest) -> list[Action]:
@@ -114,11 +126,15 @@ def _secret(observed: Observed, source: Guest, namespace: str) -> list[Action]:
 
 
 def _failure(source: Guest) -> str | None:
-    """Why the agent gave the move up; None while it has not."""
+    """Why the agent gave the move up, or waits for somebody to change something; None while it does not."""
     if not reported(source):
         return None
-    told = (each for each in source.status.conditions if each.reason == Reason.MIGRATION_FAILED)
-    return next((each.message or "no reason was given" for each in told), None)
+    told = {each.type: each for each in source.status.conditions}
+    guest, stalled = told.get(Type.GUEST_READY), told.get(Type.STALLED)
+    gave_up = [each for each in told.values() if each.reason == Reason.MIGRATION_FAILED]
+    if guest is not None and stalled is not None and guest.reason == stalled.reason:
+        gave_up.append(guest)
+    return (gave_up[0].message or str(gave_up[0].reason)) if gave_up else None
 
 
 def _withdrawn(observed: Observed, claim: Claim, source: Guest, why: str, now: datetime) -> list[Action]:

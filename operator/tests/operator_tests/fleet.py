@@ -89,6 +89,8 @@ class Fleet:
     """Stacks whose services are unhealthy, by no doing of the operator's."""
     refusing: set[str] = field(default_factory=set)
     """Engine's nodes that no guest can be moved to."""
+    refusal: Reason = Reason.MIGRATION_FAILED
+    """What agents say then."""
     now: datetime = datetime(2026, 11, 22, tzinfo=UTC)
     done: list[str] = field(default_factory=list)
     """Names of the actions, in order."""
@@ -289,7 +291,8 @@ class Fleet:
     def _tell(self, guest: Guest, machine: Machine, failed: bool) -> None:
         conditions = Conditions(guest.status, guest.metadata.generation)
         if failed:
-            conditions.reconciling(Reason.MIGRATION_FAILED, "storage is not available")
+            conditions.false(Type.GUEST_READY, self.refusal, "storage is not available")
+            conditions.stalled(self.refusal, "storage is not available")
         elif guest.spec.stack_ref.name in self.sick and machine.running:
             conditions.reconciling(Reason.UNHEALTHY, "0 of 1 services healthy")
         else:

@@ -187,6 +187,29 @@ def test_a_move_that_fails_gives_its_reservation_back_and_is_tried_again_later()
     assert made.stacks["shop"].status.failed_move is None
 
 
+def test_an_agent_that_waits_for_somebody_has_given_the_move_up() -> None:
+    made = fleet()
+    made.refusing, made.refusal = {"pve-b"}, Reason.ENGINE_DENIED
+    made.edit("shop", placement={"node": "b"})
+    made.settle()
+    only_on(made, "a")
+    assert made.reason("shop", Type.SCHEDULED) == Reason.MIGRATION_FAILED
+
+
+def test_a_guest_that_arrives_although_its_move_was_called_failed_is_taken_over() -> None:
+    made = fleet()
+    made.refusing = {"pve-b"}
+    made.edit("shop", placement={"node": "b"})
+    while "guest-migrate-withdraw" not in made.done:
+        made.zone_pass()
+        made.agent_pass("a")
+        made.reconcile("shop")
+    made.machines["uid-shop"].at = "pve-b"
+    made.settle()
+    only_on(made, "b")
+    assert made.ready("shop") == Reason.SERVING
+
+
 def test_a_change_of_the_stack_tries_a_failed_move_again() -> None:
     made = fleet()
     made.refusing = {"pve-b"}
