@@ -76,8 +76,8 @@ async def execute(
     """Run a command. Raises ExecTimeoutError, UnsafeConfigError, UnsupportedError."""
     words, given = command(argv, env, stdin, time_limit)
     more: dict[str, Any] = {"input-data": given} if given else {}
-    begun = await access.client.post(f"{place.path}/agent/exec", command=words, **more)
     begin = access.clock.elapsed()
+    begun = await access.client.post(f"{place.path}/agent/exec", command=words, **more)
     for pause in back_off():
         await access.clock.sleep(pause)
         status = await access.client.get(f"{place.path}/agent/exec-status", pid=begun["pid"])

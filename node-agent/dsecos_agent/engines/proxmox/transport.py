@@ -70,9 +70,9 @@ class Transport:
         self._settings = settings
         shown = f"[{self.host}]" if ":" in self.host else self.host
         self._base = f"https://{shown}:{self.port}{parts.path.rstrip('/')}/api2/json"
-        self._login = self._authentication()
         self._of_thread = threading.local()
         self._sessions: list[requests.Session] = []
+        self._login = self._authentication()
 
     def call(
         self, method: str, path: str, parameters: Mapping[str, Any], answer_limit: float | None = None
