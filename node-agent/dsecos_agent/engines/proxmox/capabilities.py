@@ -2,6 +2,7 @@
 
 from dsecos_agent.adapter_errors import AdapterError
 from dsecos_agent.engines.model import Capabilities, Capability, GuestKind
+from dsecos_agent.engines.proxmox import privileges
 from dsecos_agent.engines.proxmox.access import Access
 from dsecos_agent.engines.proxmox.lifecycle import NO_SUSPEND
 
@@ -30,13 +31,14 @@ async def inspect(access: Access, *, is_here: bool) -> Capabilities:
     try:
         version = str((await access.client.get("/version")).get("version", ""))
         nodes = (await access.places.listing()).nodes
+        lost = privileges.lost(await privileges.check(access.client, access.settings))
     except AdapterError as error:
         return Capabilities(
             engine="proxmox", kinds={}, missing=dict.fromkeys(Capability, f"Proxmox does not answer: {error}")
         )
     several = len(nodes) > 1
     containers = OF_CONTAINERS | (AT_THE_NODE if is_here else set())
-    machines = OF_MACHINES | ({Capability.CONSOLE} if is_here else set())
+    machines = set(OF_MACHINES)
     if several:
         containers |= {Capability.MIGRATE}
         machines |= {Capability.MIGRATE, Capability.LIVE_MIGRATE}
@@ -44,6 +46,7 @@ async def inspect(access: Access, *, is_here: bool) -> Capabilities:
         Capability.SUSPEND: NO_SUSPEND,
         Capability.LIVE_LIMITS: "a VM takes new limits at its next start",
         Capability.LIVE_MIGRATE: "Proxmox VE moves a container with a stop and a start",
+        Capability.CONSOLE: "a VM's serial port shows a login, and no shell of root",
         Capability.HOST_MOUNTS: "a VM has disks of its own, and directories of the host are not among them",
     }
     if not is_here:
@@ -52,7 +55,10 @@ async def inspect(access: Access, *, is_here: bool) -> Capabilities:
         missing |= dict.fromkeys((Capability.MIGRATE, Capability.LIVE_MIGRATE), "the cluster has one node")
     return Capabilities(
         engine=f"proxmox {version}".strip(),
-        kinds={GuestKind.CONTAINER: frozenset(containers), GuestKind.VM: frozenset(machines)},
-        missing=missing,
+        kinds={
+            GuestKind.CONTAINER: frozenset(containers - set(lost)),
+            GuestKind.VM: frozenset(machines - set(lost)),
+        },
+        missing=missing | lost,
         limits=frozenset({"cpu", "memory"}),
     )

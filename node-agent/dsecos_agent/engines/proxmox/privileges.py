@@ -9,9 +9,9 @@ from dsecos_agent.engines.model import Capability
 from dsecos_agent.engines.proxmox.client import Client
 from dsecos_agent.engines.proxmox.settings import ProxmoxSettings
 
-OF_FEATURE: Mapping[Feature, Capability] = {
-    Feature.SNAPSHOTS: Capability.SNAPSHOT,
-    Feature.MIGRATION: Capability.MIGRATE,
+OF_FEATURE: Mapping[Feature, tuple[Capability, ...]] = {
+    Feature.SNAPSHOTS: (Capability.SNAPSHOT,),
+    Feature.MIGRATION: (Capability.MIGRATE, Capability.LIVE_MIGRATE),
 }
 """What an engine cannot do without the privileges of a feature."""
 
@@ -38,7 +38,7 @@ def needed_always(found: Iterable[Missing]) -> list[Missing]:
 def lost(found: Iterable[Missing]) -> dict[Capability, str]:
     """Capabilities that are not there because a privilege is not -> which."""
     return {
-        OF_FEATURE[item.privilege.feature]: f"the credential lacks {item.privilege.name} on {item.path}"
+        capability: f"the credential lacks {item.privilege.name} on {item.path}"
         for item in found
-        if item.privilege.feature in OF_FEATURE
+        for capability in OF_FEATURE.get(item.privilege.feature, ())
     }
