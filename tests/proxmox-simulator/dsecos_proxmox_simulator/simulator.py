@@ -56,10 +56,9 @@ class Simulator:
         port: int = 0,
     ) -> None:
         self.world = world or World()
-        self.faults = faults or Faults()
         self.version = version
         self._host, self._port = host, port
-        self._cluster = Cluster(self.world, self.faults, version, clock)
+        self._cluster = Cluster(self.world, faults or Faults(), version, clock)
         self._certificate = make_certificate(host, list(self.world.nodes))
         self._cluster.fingerprint = self._certificate.fingerprint
         self._server = Server(self._cluster, self._certificate)
@@ -78,11 +77,11 @@ class Simulator:
             raise SchemaViolationError("\n".join(sorted(set(self.schema_errors))))
 
     def start(self) -> None:
-        """Listen; `url` is known then."""
+        """Listen; `url` is known then. After a stop it is the same again, and so is the world."""
         self._port = self._server.start(self._host, self._port)
 
     def stop(self) -> None:
-        """End it; what tasks were doing is not finished."""
+        """End it; tasks that run end as if their workers were killed."""
         self._server.stop()
 
     @property
@@ -104,6 +103,15 @@ class Simulator:
     def ca_pem(self) -> str:
         """The certificate, its own authority, as PEM."""
         return self._certificate.pem
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong; may be replaced at any time."""
+        return self._cluster.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._cluster.faults = faults
 
     @property
     def access(self) -> Access:

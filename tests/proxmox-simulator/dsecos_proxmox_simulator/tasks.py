@@ -148,7 +148,7 @@ class Tasks:
             await self._steps(task, work, effect)
             if effect.error_after:
                 raise TaskError(effect.error_after)
-        except WorkerLostError:
+        except (WorkerLostError, asyncio.CancelledError):
             text = "unexpected status"
         except TaskError as error:
             text = str(error)

@@ -197,3 +197,65 @@ def test_status_of_a_stopped_locked_container_has_the_fields_of_a_real_one(
         "name",
         "diskwrite",
     }
+
+
+def test_what_a_lock_refuses_at_once_and_what_it_does_not(pve: Simulator, api: Any, container: Make) -> None:
+    container()
+    one = api.nodes("pve1").lxc(102)
+    one.config.put(lock="backup")
+    for refused in (lambda: one.config.put(memory=384), lambda: one.delete(force=1), one.delete):
+        with pytest.raises(ResourceException, match=r"CT is locked \(backup\)"):
+            refused()
+    with pytest.raises(ResourceException, match="CT 102 not running"):
+        one.status.stop.post()
+
+
+def test_a_template_or_storage_that_is_not_there_is_refused_at_once(api: Any) -> None:
+    node = api.nodes("pve1")
+    with pytest.raises(ResourceException, match=r"volume 'local:vztmpl/none\.tar\.zst' does not exist"):
+        node.lxc.post(vmid=102, ostemplate="local:vztmpl/none.tar.zst")
+    with pytest.raises(ResourceException, match="storage 'none' does not exist"):
+        node.lxc.post(vmid=102, ostemplate=TEMPLATE, rootfs="none:2")
+    assert api.cluster.resources.get(type="vm") == []
+
+
+def test_a_missing_pool_leaves_nothing_behind(api: Any) -> None:
+    with pytest.raises(ResourceException, match="pool 'none' does not exist"):
+        api.nodes("pve1").lxc.post(vmid=102, ostemplate=TEMPLATE, rootfs="btr:2", pool="none")
+    assert api.cluster.resources.get(type="vm") == []
+
+
+def test_what_a_running_container_cannot_take_waits_for_its_next_start(
+    api: Any, container: Make, outcome: Outcome
+) -> None:
+    container(start=1)
+    one = api.nodes("pve1").lxc(102)
+    one.config.put(features="nesting=1", memory=384)
+    assert {"key": "features", "pending": "nesting=1"} in one.pending.get()
+    assert {"key": "memory", "value": 384} in one.pending.get()
+    outcome(one.status.reboot.post())
+    assert one.config.get(current=1)["features"] == "nesting=1"
+
+
+def test_a_mount_point_is_allocated_and_kept_as_unused_when_it_is_taken_off(
+    pve: Simulator, api: Any, container: Make
+) -> None:
+    container()
+    one = api.nodes("pve1").lxc(102)
+    one.config.put(mp0="btr:1,mp=/data")
+    assert one.config.get()["mp0"] == "btr:102/vm-102-disk-1.raw,mp=/data,size=1G"
+    one.config.put(delete="mp0")
+    config = one.config.get()
+    assert ("mp0" in config, config["unused0"]) == (False, "btr:102/vm-102-disk-1.raw")
+    one.config.put(mp1="btr:102/vm-102-disk-1.raw,mp=/data")
+    assert "unused0" not in one.config.get()
+    one.config.put(delete="mp1")
+    one.config.put(delete="unused0")
+    assert [volume.volid for volume in pve.world.volumes() if volume.vmid == 102] == [
+        "btr:102/vm-102-disk-0.raw"
+    ]
+
+
+def test_an_address_that_was_given_out_stays(api: Any, container: Make) -> None:
+    container(net0="name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01")
+    assert "hwaddr=BC:24:11:00:00:01" in api.nodes("pve1").lxc(102).config.get()["net0"]

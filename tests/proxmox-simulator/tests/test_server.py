@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 from dsecos_proxmox_simulator import Simulator
+from requests.exceptions import ConnectionError as ConnectionLost
 from requests.exceptions import SSLError
+
+TEMPLATE = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst"
 
 
 def shown(pve: Simulator) -> str:
@@ -51,6 +54,26 @@ def test_every_call_is_counted_with_its_parameters_and_status(pve: Simulator, ap
     assert pve.calls.counts() == {"GET /cluster/resources": 2}
     assert [call.parameters for call in pve.calls] == [{"type": "vm"}, {"type": "node"}]
     assert [call.status for call in pve.calls] == [200, 200]
+
+
+def test_an_api_that_was_away_comes_back_where_it_was(pve: Simulator, api: Any, container: Any) -> None:
+    container()
+    before = pve.url
+    pve.stop()
+    with pytest.raises(ConnectionLost):
+        api.nodes.get()
+    pve.start()
+    assert pve.url == before
+    assert [row["vmid"] for row in api.cluster.resources.get(type="vm")] == [102]
+
+
+def test_tasks_do_not_outlive_the_api(pve: Simulator, api: Any) -> None:
+    pve.world.pace = 100
+    upid = api.nodes("pve1").lxc.post(vmid=102, ostemplate=TEMPLATE, rootfs="btr:1")
+    pve.stop()
+    pve.start()
+    assert api.nodes("pve1").tasks(upid).status.get()["exitstatus"] == "unexpected status"
+    assert api.nodes("pve1").lxc(102).status.current.get()["lock"] == "create"
 
 
 def test_people_can_run_it() -> None:

@@ -179,16 +179,27 @@ def _store(request: Request, guest: Guest, options: dict[str, str], deleted: lis
             key in options_lxc.HOT or lxc.stem(key) == "net" or (lxc.stem(key) == "mp" and value is not None)
         )
         if guest.status == "stopped" or hot:
-            if lxc.stem(key) == "mp" and value is None and key in guest.config:
-                _detach(guest, guest.config[key])
+            _settle_volume(request, guest, key, value)
             request.world.set_options(guest, {key: value or None})
             guest.pending.pop(key, None)
         elif guest.config.get(key) != value:
             guest.pending[key] = value
 
 
+def _settle_volume(request: Request, guest: Guest, key: str, value: str | None) -> None:
+    """A volume taken off is kept as unused; put on again it is not; deleted as unused it is gone."""
+    kind = lxc.stem(key)
+    if kind == "mp" and value is None and key in guest.config:
+        _detach(guest, guest.config[key])
+    elif kind == "mp" and value is not None:
+        volume = properties.split(value, "volume").get("volume", "")
+        for name in [k for k, v in guest.config.items() if lxc.stem(k) == "unused" and v == volume]:
+            del guest.config[name]
+    elif kind == "unused" and value is None and key in guest.config:
+        lxc.remove_volume(request.world, guest.node, guest.config[key])
+
+
 def _detach(guest: Guest, value: str) -> None:
-    """A volume taken off is kept as unused."""
     volume = properties.split(value, "volume")["volume"]
     if volume.startswith("/"):
         return
