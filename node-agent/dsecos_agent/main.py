@@ -18,6 +18,7 @@ from dsecos_runtime import (
     ZONE_ATTACHMENT,
     Controller,
     Heartbeat,
+    Key,
     NotFound,
     Runtime,
     RuntimeSettings,
@@ -28,6 +29,7 @@ from dsecos_runtime import (
 from dsecos_runtime.logs import configure
 
 from dsecos_agent.adapter_errors import AdapterError
+from dsecos_agent.control import ControlSocket
 from dsecos_agent.guests.act import Actor
 from dsecos_agent.guests.bringup import BringUps, SecretMissingError
 from dsecos_agent.guests.controller import GuestController
@@ -85,7 +87,7 @@ class Agent:
         self.engines = Engines(
             host.engines,
             self.inventory,
-            build or partial(build_engine, settings),
+            build or partial(build_engine, settings, pools=self.inventory.pools.values),
             self.secret,
             settings.state / "engine.json",
         )
@@ -107,6 +109,14 @@ class Agent:
         if told is not None or self.inventory.own_disks:
             return told
         return port_name(self.settings.link_prefix, guest)
+
+    def owner_of(self, guest: str) -> str | None:
+        """Owner's UID of a Guest of this node; None: there is none, as far as is known."""
+        if self.runtime is not None and self.answered():
+            found = self.runtime.cache.get(GUEST, Key(self.settings.namespace, guest))
+            return None if found is None else found.spec.stack_ref.uid
+        record = self.records.get(guest)
+        return None if record is None else record.owner_uid
 
     def trust_registry(self) -> None:
         """Copy the authority that guests trust the registry by to where they can see it."""
@@ -263,6 +273,11 @@ class Agent:
         except AdapterError as error:
             get_logger().error("this host cannot run guests", error=str(error))
             return 1
+        control = ControlSocket(settings.run / "agent.sock", self.host.engine, self.owner_of)
+        try:
+            await control.start()
+        except AdapterError as error:
+            get_logger().error("no local socket for exec and console", error=str(error))
         boot = asyncio.create_task(
             self.boot.run(self.answered, settings.boot_patience, self.engines.assume), name="boot"
         )
@@ -275,6 +290,7 @@ class Agent:
             boot.cancel()
             await asyncio.gather(boot, return_exceptions=True)
             self.limits.close()
+            await control.close()
             await self.host.close()
 
 

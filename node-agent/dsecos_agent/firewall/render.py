@@ -100,10 +100,12 @@ def _bridge_table(guests: list[GuestPolicy], names: Names, begin: Counters) -> I
     yield from _collection("set", "identities", "ifname . ether_addr . ipv4_addr", identities)
     counts = (f'"{g.link}" : "{counter_name(g.name, Direction.SPOOFED)}"' for g in guests)
     yield from _collection("map", "spoofed", "ifname : counter", counts)
+    named = _named_by_engines(guests, names)
+    yield from _engine_ports(named)
     yield from _chain(
         "from_port",
         [
-            f"iifname != {names.ports} accept",
+            f"iifname != {names.ports} {'iifname != @engine_ports ' * bool(named)}accept",
             "iifname . ether saddr . ip saddr @identities accept",
             # The frame's sender and the sender that ARP speaks of are both the guest.
             "iifname . ether saddr . arp saddr ip @identities "
@@ -119,7 +121,8 @@ def _bridge_table(guests: list[GuestPolicy], names: Names, begin: Counters) -> I
     yield from _chain(
         "between_ports",
         [
-            f"iifname != {names.ports} oifname != {names.ports} accept",
+            f"iifname != {names.ports} oifname != {names.ports} "
+            f"{'iifname != @engine_ports oifname != @engine_ports ' * bool(named)}accept",
             # A broadcast is offered to every port: no attempt to reach a neighbour, so it is not counted.
             "meta pkttype other counter name iifname map @spoofed",
             "drop",
@@ -154,7 +157,9 @@ def _inet_table(
             "drop",
         ],
     )
-    yield from _early(names)
+    named = _named_by_engines(guests, names)
+    yield from _engine_ports(named)
+    yield from _early(names, engine_ports=bool(named))
     yield from _filters(policy, names)
     yield from _nat(names)
 
@@ -232,12 +237,23 @@ def _zone(zone: ZonePolicy) -> Iterator[str]:
     )
 
 
-def _early(names: Names) -> Iterator[str]:
+def _named_by_engines(guests: list[GuestPolicy], names: Names) -> list[str]:
+    """Guests' links whose names are not ours to choose: no pattern of ours matches them."""
+    return [guest.link for guest in guests if not names.is_port(guest.link)]
+
+
+def _engine_ports(links: list[str]) -> Iterator[str]:
+    if links:
+        yield from _collection("set", "engine_ports", "ifname", (f'"{link}"' for link in links))
+
+
+def _early(names: Names, *, engine_ports: bool) -> Iterator[str]:
     yield from _chain(
         "early",
         [
             # A guest's link that hangs in no bridge.
             f"iifname {names.ports} drop",
+            *(["iifname @engine_ports drop"] if engine_ports else []),
             f"iifname {names.bridges} ip daddr 127.0.0.0/8 counter name ip saddr map @denied_egress",
             f"iifname {names.bridges} ip daddr 127.0.0.0/8 drop",
             f"iifname {names.bridges} meta nfproto ipv6 drop",

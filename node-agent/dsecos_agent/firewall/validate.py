@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dsecos_agent.firewall.model import GuestPolicy, InvalidPolicyError, Policy
+from dsecos_agent.links.protocol import ENGINE_PORT
 
 LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 GUEST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -27,6 +28,10 @@ class Names:
     def ports(self) -> str:
         """Matches every guest's link."""
         return f'"{self.link_prefix}g*"'
+
+    def is_port(self, link: str) -> bool:
+        """Whether a guest's link has a name that we have given it."""
+        return link.startswith(f"{self.link_prefix}g")
 
 
 def validate(policy: Policy, names: Names) -> None:
@@ -60,7 +65,8 @@ def validate(policy: Policy, names: Names) -> None:
 def _validate_guest(guest: GuestPolicy, bridges: set[str], names: Names) -> None:
     if not GUEST.fullmatch(guest.name):
         raise InvalidPolicyError(f"{guest.name!r} is not a guest's name")
-    if not LINK.fullmatch(guest.link) or not guest.link.startswith(f"{names.link_prefix}g"):
+    known = names.is_port(guest.link) or ENGINE_PORT.fullmatch(guest.link)
+    if not LINK.fullmatch(guest.link) or not known:
         raise InvalidPolicyError(f"{guest.link!r} is not the name of a guest's link")
     if not MAC.fullmatch(guest.mac):
         raise InvalidPolicyError(f"{guest.mac!r} is not a MAC address")

@@ -32,6 +32,11 @@ DOCKER_ROOT = "/var/lib/docker"
 SHARED = "/run/dsecos"
 """Where a guest sees its shared directory; its dockerd listens there too."""
 
+TRUST = "/etc/dsecos/registry-trust"
+"""Where a guest of an engine with OwnDisks sees the registry's authority: no colon goes into a mount
+point's path, so `inside` makes a link to it where Docker looks.
+"""
+
 DEFAULT_ORDER = 100
 
 
@@ -90,7 +95,11 @@ def config_of(
     mounts: tuple[Mount, ...] = (
         Mount(shared_of(guest, pool, node), SHARED, executable=False, idmapped=not own_disks),
         Mount(
-            node.trust, trust_directory(node.registry_port), read_only=True, idmapped=False, executable=False
+            node.trust,
+            TRUST if own_disks else trust_directory(node.registry_port),
+            read_only=True,
+            idmapped=False,
+            executable=False,
         ),
     )
     if not own_disks:

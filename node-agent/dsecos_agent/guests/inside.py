@@ -7,6 +7,7 @@ from dsecos_api.names import REGISTRY_HOST
 
 from dsecos_agent.adapter_errors import RetryableError
 from dsecos_agent.engines.protocol import Engine
+from dsecos_agent.guests.config import TRUST, trust_directory
 
 TIME_LIMIT = 30.0
 SAID = 300
@@ -18,6 +19,8 @@ grep -vw "$2" /etc/hosts >/etc/hosts.new || true
 printf '%s %s\n' "$1" "$2" >>/etc/hosts.new
 cat /etc/hosts.new >/etc/hosts
 rm -f /etc/hosts.new
+mkdir -p "${4%/*}"
+[ -d "$4" ] || ln -s "$5" "$4"
 file=/etc/docker/daemon.json
 if [ -f "$file" ] && ! grep -qF "\"$3\"" "$file"; then
     sed -i -E "s#(\"registry-mirrors\": *\[)[^]]*#\1\"$3\"#" "$file"
@@ -35,7 +38,7 @@ async def point_inside(engine: Engine, guest: str, owner_uid: str, gateway: str,
     Raises RetryableError when the guest cannot do it (yet), and what `exec` raises.
     """
     mirror = f"https://{REGISTRY_HOST}:{port}"
-    argv = ["/bin/sh", "-c", _SCRIPT, "sh", gateway, REGISTRY_HOST, mirror]
+    argv = ["/bin/sh", "-c", _SCRIPT, "sh", gateway, REGISTRY_HOST, mirror, trust_directory(port), TRUST]
     result = await engine.exec(guest, owner_uid, argv, time_limit=TIME_LIMIT)
     if result.exit_code != 0:
         said = result.stderr.decode(errors="replace")[-SAID:].strip()

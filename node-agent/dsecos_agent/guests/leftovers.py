@@ -21,7 +21,7 @@ from dsecos_agent.guests.plan import plan_removal
 from dsecos_agent.guests.record import Record, Records, Removal
 from dsecos_agent.guests.state import Observed, VolumeKey
 from dsecos_agent.guests.view import HostView
-from dsecos_agent.links.protocol import ObservedPort
+from dsecos_agent.links.protocol import ENGINE_PORT, ObservedPort
 from dsecos_agent.nodefirewall.enforcer import Enforcer
 from dsecos_agent.storage.protocol import Dataset, DatasetKind
 
@@ -136,5 +136,10 @@ def orphans(
     for each in datasets:
         if each.kind is DatasetKind.GUEST and each.owner_uid and each.name not in accounted:
             found.append(Orphan("disk", each.name))
-    found += [Orphan("port", port.name) for port in ports if port.name not in links]
+    # Of a port that an engine has named nobody knows whose guest it belongs to, but the engine.
+    found += [
+        Orphan("port", port.name)
+        for port in ports
+        if port.name not in links and not ENGINE_PORT.fullmatch(port.name)
+    ]
     return sorted(found, key=lambda orphan: (orphan.kind, orphan.name))

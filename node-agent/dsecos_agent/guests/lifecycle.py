@@ -107,6 +107,9 @@ def settle(
     state = None if found is None else STATES.get(found)
     if state is None or (life is not None and (life.state is state or life.state in repeated)):
         return life
+    made = life is not None and life.state is LifecycleState.CREATING and state is LifecycleState.STOPPED
+    if made and run is RunPolicy.RUNNING:
+        return life  # on its way to its first start
     cause, message = _why(life, state, run, rebooted=rebooted)
     return enter(life, state, cause, message, now)
 

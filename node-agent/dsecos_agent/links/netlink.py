@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from dsecos_agent.adapter_errors import AdapterError, NotFoundError, NotOursErro
 from dsecos_agent.engines.protocol import Watch
 from dsecos_agent.links import sysctl
 from dsecos_agent.links.events import NetlinkWatch
-from dsecos_agent.links.protocol import LINK_GROUP, Bridge, ObservedBridge, ObservedPort
+from dsecos_agent.links.protocol import ENGINE_PORT, LINK_GROUP, Bridge, ObservedBridge, ObservedPort
 
 ALIAS = "dsecos.io/owner-uid="
 IFF_UP = 1
@@ -29,6 +30,9 @@ def bridge_mac(name: str) -> str:
     """The same for the same bridge, so that guests' ARP entries outlive its deletion; not a vendor's."""
     digest = hashlib.sha256(name.encode()).hexdigest()
     return ":".join(["02", *(digest[i : i + 2] for i in range(0, 10, 2))])
+
+
+ENGINE_PORT_NAME = re.compile(ENGINE_PORT.pattern.encode())
 
 
 class NetlinkLinks:
@@ -74,7 +78,7 @@ class NetlinkLinks:
                 up=bool(link["flags"] & IFF_UP),
             )
             for link in links
-            if link.get("ifname").startswith(self._ports)
+            if self._is_port(link.get("ifname"))
         ]
         return sorted(found, key=lambda port: port.name)
 
@@ -116,7 +120,7 @@ class NetlinkLinks:
 
     async def attach(self, port: str, bridge: str) -> bool:
         """Make the veth an isolated port of the bridge. Raises NotFoundError."""
-        if not port.startswith(self._ports):
+        if not self._is_port(port):
             raise AdapterError(f"{port} is not a guest's link")
         self._check_name(bridge)
         async with _netlink() as ipr:
@@ -148,12 +152,15 @@ class NetlinkLinks:
         return NetlinkWatch(
             socket.NETLINK_ROUTE,
             (LINK_EVENTS, ADDRESS_EVENTS),
-            lambda message: any(mark in message for mark in marks),
+            lambda message: any(mark in message for mark in marks) or is_engine_port(message),
             callback,
         )
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+    def _is_port(self, name: str) -> bool:
+        return name.startswith(self._ports) or ENGINE_PORT.fullmatch(name) is not None
 
     def _check_name(self, bridge: str) -> None:
         if not bridge.startswith(self._bridges):
@@ -180,6 +187,11 @@ class NetlinkLinks:
         if link is None:
             raise AdapterError(f"bridge {bridge.name} was deleted while it was made")
         return link
+
+
+def is_engine_port(message: bytes) -> bool:
+    """Whether a message of the kernel names a port that an engine has named."""
+    return ENGINE_PORT_NAME.search(message) is not None
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ owner's UID in its alias (`ip link show` prints it). Veths are made by the engin
 here they are only put back on their bridge, which loses its ports when somebody deletes it.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
@@ -16,6 +17,10 @@ LINK_GROUP = 0xD5EC
 """The group (`ip link set ... group`) of every zone's bridge, whatever the instance: instances on one host
 know each other by it.
 """
+
+
+ENGINE_PORT = re.compile(r"(veth|tap)[0-9]+i[0-9]+")
+"""A guest's port that its engine has named: Proxmox VE, by VMID and interface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,9 @@ class Links(Protocol):
         """All bridges `<prefix>z...`, sorted by name."""
 
     async def list_ports(self) -> Sequence[ObservedPort]:
-        """All guests' veths `<prefix>g...`, sorted by name."""
+        """All guests' ports, sorted by name: `<prefix>g...`, and all that an engine has named, also of guests
+        that are not ours.
+        """
 
     async def ensure_bridge(self, bridge: Bridge) -> bool:
         """Make it as described (addresses of its own only, sysctls, up); True when something was changed.

@@ -62,6 +62,8 @@ class Boot:
         """
         if await self._answers(answered, patience):
             return
+        if not self._records.names():
+            return  # nothing is to be started
         get_logger().warning("the API server does not answer: guests are started as last known")
         try:
             await assume()

@@ -1,6 +1,7 @@
 """The Node controller: reports what this server is, has and holds; opens the pools that the Node names."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
@@ -59,6 +60,8 @@ class NodeController(Controller):
         self._firewall = firewall
         self._sweep = sweep
         self._templates_changed = templates_changed
+        self._import = asyncio.Event()
+        """The engine is known now, and with it where templates go."""
         name = settings.node_name
         self._key = Key("", name)
         self.inputs = (Input(NODE, changed=ignoring_status, fields=f"metadata.name={name}"),)
@@ -66,6 +69,7 @@ class NodeController(Controller):
     async def background(self) -> None:
         """Import guest templates as they are built."""
         while True:
+            self._import.clear()
             import_task = asyncio.create_task(self._inventory.import_images())
             done, _ = await asyncio.wait([import_task], timeout=1.0)
             if not done:
@@ -73,7 +77,9 @@ class NodeController(Controller):
             if await import_task:
                 self._templates_changed()
                 self.wake(self._key)
-            await asyncio.sleep(IMAGES_EVERY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(IMAGES_EVERY):
+                    await self._import.wait()
 
     async def reconcile(self, key: Key) -> Requeue | None:
         """Report."""
@@ -84,10 +90,12 @@ class NodeController(Controller):
         if news:
             self._templates_changed()
         if not node.spec.paused:
-            before = dict(self._inventory.features)
+            before = (dict(self._inventory.features), self._inventory.templates)
             await self._inventory.open(node.spec.pools)
-            if before != self._inventory.features:
+            if before != (self._inventory.features, self._inventory.templates):
                 self._templates_changed()
+        if news:
+            self._import.set()
         await self._runtime.status.write(NODE, node, status(node, await self._look()))
         if self._inventory.engine_problem is not None:
             return Requeue(ENGINE_EVERY)

@@ -17,6 +17,7 @@ from dsecos_runtime import ClusterError, get_logger
 from pydantic import ValidationError
 
 from dsecos_agent.adapter_errors import AdapterError, RetryableError
+from dsecos_agent.engines.errors import EngineUnreachableError
 from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.guests.bringup import SecretMissingError
 from dsecos_agent.guests.desired import Block
@@ -103,6 +104,7 @@ class Engines:
         if not self._slot.filled and self._remembered() is None:
             get_logger().warning("the node's engine is not known: taken to be lxc")
             await self._fill(EngineSpec(type=EngineType.LXC), "", remember=False)
+            await self._inventory.open()
 
     async def settle(self, spec: EngineSpec) -> bool:
         """Have the engine that is asked for, and know what it can do; True when there is news for guests."""
@@ -133,22 +135,28 @@ class Engines:
     async def _fill(self, spec: EngineSpec, token: str, *, remember: bool = True) -> None:
         if self._made == (spec, token):
             self._remember(spec)
-            self._inventory.capabilities = await self._slot.as_engine().capabilities()
+            await self._learn(self._slot.as_engine())
             return
         engine = self._build(spec, token)
         try:
-            await engine.ensure_ready()
-            capabilities = await engine.capabilities()
+            await self._learn(engine)
         except BaseException:
             await engine.close()
             raise
         await self._slot.put(engine)
         self._made = (spec, token)
         self._inventory.engine_node = None if spec.proxmox is None else spec.proxmox.node
-        self._inventory.capabilities = capabilities
         self._inventory.engine_problem = None
         if remember:
             self._remember(spec)
+
+    async def _learn(self, engine: Engine) -> None:
+        """What it can do; an engine that does not answer can still do what it could."""
+        await engine.ensure_ready()
+        found = await engine.capabilities()
+        if not found.kinds:
+            raise EngineUnreachableError("; ".join(sorted(set(found.missing.values()))) or found.engine)
+        self._inventory.capabilities = found
 
     def _remember(self, spec: EngineSpec) -> None:
         if spec != self._remembered():

@@ -120,9 +120,10 @@ class Inventory:
         """Open the pools that the Node names; None: those that it named last. One that fails becomes a
         problem.
 
-        A pool is never closed here: guests run from it.
+        A pool is never closed here: guests run from it. None is opened before the engine is known, and none
+        for an engine that makes guests' disks.
         """
-        if self.own_disks:
+        if self.own_disks or not self.capabilities.kinds:
             await self._list_images()
             return
         if specs is None:
@@ -140,7 +141,7 @@ class Inventory:
 
     async def import_images(self) -> bool:
         """Import every template that is new into every pool; True when something came. Problems are kept."""
-        if self.own_disks:
+        if self.own_disks or not self.capabilities.kinds:
             return await self._list_images()
         async with self._importing:
             images = await asyncio.to_thread(read_images, self._settings.images)
@@ -156,6 +157,8 @@ class Inventory:
 
     async def _list_images(self) -> bool:
         """The engine imports templates itself, when a guest is made from one; True when one is new."""
+        if not self.own_disks:
+            return False
         images = await asyncio.to_thread(read_images, self._settings.images)
         before, self.templates = self.templates, {image.name: image.template.digest for image in images}
         return before != self.templates

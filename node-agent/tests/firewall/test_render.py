@@ -40,6 +40,19 @@ def test_every_policy_loads(network: None, policy: Policy) -> None:
     assert loaded.returncode == 0, loaded.stderr
 
 
+def test_ports_that_an_engine_names_are_guests_ports(network: None) -> None:
+    guest = replace(World.guests[0], link="veth20000i0")
+    text = render(replace(POLICY, guests=(guest,)), NAMES)
+    loaded = subprocess.run(["nft", "-f", "-"], input=text, text=True, capture_output=True, check=False)
+    assert loaded.returncode == 0, loaded.stderr
+    chains = chains_of(text)
+    assert chains["from_port"][0] == 'iifname != "dtg*" iifname != @engine_ports accept'
+    assert "iifname @engine_ports drop" in chains["early"]
+    assert "engine_ports" not in render(POLICY, NAMES)
+    with pytest.raises(InvalidPolicyError):
+        render(replace(POLICY, guests=(replace(guest, link="veth1234567"),)), NAMES)
+
+
 @settings(deadline=None)
 @given(policy=policies(), random=st.randoms())
 def test_order_does_not_matter(policy: Policy, random: Random) -> None:

@@ -70,8 +70,8 @@ def eventually(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any
 class Node:
     """One node with its agent."""
 
-    def __init__(self, plane: ControlPlane, images: Path) -> None:
-        """Nothing runs before `start`."""
+    def __init__(self, plane: ControlPlane, images: Path, *, registry: bool = True) -> None:
+        """Nothing runs before `start`, but for the node's registry."""
         self.plane = plane
         settings = plane.settings
         self.settings = AgentSettings(
@@ -92,11 +92,14 @@ class Node:
             IdRange(self.settings.guest_id_base, self.settings.guest_id_count),
         )
         self.process: subprocess.Popen[bytes] | None = None
-        self.registry = subprocess.Popen(
-            ["docker-registry", "serve", str(self.settings.home / "etc/registry-read.yaml")],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self.argv: tuple[str, ...] = (sys.executable, "-c", "from dsecos_agent.main import main; main()")
+        self.registry: subprocess.Popen[bytes] | None = None
+        if registry:
+            self.registry = subprocess.Popen(
+                ["docker-registry", "serve", str(self.settings.home / "etc/registry-read.yaml")],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         self.log = settings.home / "agent.log"
         self._next = 2
 
@@ -108,7 +111,7 @@ class Node:
         env |= {"DSECOS_FAULT_POINT": fault_point, "DSECOS_BOOT_PATIENCE": "1", **environment}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from dsecos_agent.main import main; main()"],
+                self.argv,
                 env=env,
                 stderr=log,
                 stdout=log,
@@ -140,8 +143,9 @@ class Node:
     def close(self) -> None:
         """End what was started here."""
         self.kill()
-        self.registry.kill()
-        self.registry.wait()
+        if self.registry is not None:
+            self.registry.kill()
+            self.registry.wait()
 
     def died(self) -> bool:
         """Whether the agent has ended."""
