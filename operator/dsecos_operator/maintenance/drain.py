@@ -100,17 +100,19 @@ def plan(orders: Orders, residents: Sequence[Resident], peers: Iterable[Peer], c
     for each in sorted(residents, key=lambda one: (-one.order, one.name)):
         if each.standing not in (Standing.RUNS, Standing.PAUSED):
             continue
+        if room <= 0 and not _stays(each, orders):
+            # Where it could go is not asked before it may.
+            waiting[each.uid] = "waits until its turn comes (spec.drain.maxUnavailable of the Node)"
+            continue
         target, why = _way(each, orders, choose, move)
         if why:
             waiting[each.uid] = why
             left.add(each.uid)
             continue
-        stays = [one for one in residents if one.uid not in left]
-        blocked = _group(each, orders, known, {*stop, *move}) or (
-            _order(each, stays) if target is None else ""
-        )
-        if not blocked and room <= 0:
-            blocked = "its turn comes (spec.drain.maxUnavailable of the Node)"
+        rest = [one for one in residents if one.uid not in left]
+        blocked = _group(each, orders, known, {*stop, *move})
+        if not blocked and target is None:
+            blocked = _order(each, rest)
         if blocked:
             waiting[each.uid] = f"waits until {blocked}"
             continue
@@ -122,14 +124,20 @@ def plan(orders: Orders, residents: Sequence[Resident], peers: Iterable[Peer], c
     return Drain(frozenset(stop), move, waiting, frozenset(left))
 
 
+def _stays(each: Resident, orders: Orders) -> str:
+    """Why it is left as it is, wherever it could go; empty if it is not."""
+    if each.standing == Standing.PAUSED:
+        return "it is paused"
+    return "spec.drain.policy of the Node is Stay" if orders.policy == DrainPolicy.STAY else ""
+
+
 def _way(
     each: Resident, orders: Orders, choose: Choose, promised: Mapping[str, str]
 ) -> tuple[str | None, str]:
     """Where to move it, or None to stop it; or why it is left as it is."""
-    if each.standing == Standing.PAUSED:
-        return None, "it is paused"
-    if orders.policy == DrainPolicy.STAY:
-        return None, "spec.drain.policy of the Node is Stay"
+    stays = _stays(each, orders)
+    if stays:
+        return None, stays
     if orders.policy == DrainPolicy.STOP:
         return None, ""
     try:
