@@ -51,7 +51,6 @@ _VARIABLE = {
 
 
 _OF_STATUS: Mapping[int, type[AdapterError]] = {
-    401: EngineDeniedError,
     501: UnsupportedError,
     # The node that has to do it was never reached; 596 and above come after something was sent to it.
     595: EngineUnreachableError,
@@ -197,6 +196,10 @@ class Client:
             return refusals.of_text(text, str(request))
         if status == 403:
             return refusals.denied(text, str(request))
+        if status == 401:
+            return EngineDeniedError(
+                f"{request}: Proxmox refuses the credential: {text or 'no reason given'}"
+            )
         kind = _OF_STATUS.get(status, AdapterError)
         if status > 500 and kind is AdapterError:
             kind = EngineUnreachableError if request.method == "GET" else OutcomeUnknownError

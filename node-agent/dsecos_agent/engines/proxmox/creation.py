@@ -1,5 +1,6 @@
 """Making a guest, and writing its configuration."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol
 
@@ -40,6 +41,7 @@ class Creation:
         self._sources = CloneSources(access.client, access.settings, GuestKind.VM)
         self._find = find
         self._mounts = mounts
+        self._uploading = asyncio.Lock()
         self._uploaded: dict[str, str] = {}
         """Digest of an archive -> its volume, seen on the storage in this process' life."""
 
@@ -143,13 +145,12 @@ class Creation:
     async def _volume(self, image: str) -> str:
         # Its content gives the archive its name, so one that was seen there needs no second look.
         archive = self._find(image)
-        known = self._uploaded.get(archive.sha256) if archive else None
-        if known is not None:
-            return known
-        volume = await self._templates.ensure(image)
-        if archive is not None:
-            self._uploaded[archive.sha256] = volume
-        return volume
+        if archive is None:
+            return await self._templates.ensure(image)
+        async with self._uploading:
+            if archive.sha256 not in self._uploaded:
+                self._uploaded[archive.sha256] = await self._templates.ensure(image)
+            return self._uploaded[archive.sha256]
 
     async def _change(self, config: GuestConfig, found: Found) -> bool:
         mapping: Any = MAPPING[config.kind]

@@ -8,6 +8,7 @@ LONGEST = 1.0
 FIRST_AT_MOST = 8.0
 """Seconds before the first look at what is known to take long."""
 GROWTH = 2.0
+EARLY = 0.9
 LEARNING = 0.3
 """Weight of the latest of a kind."""
 
@@ -33,8 +34,9 @@ class Pace:
         if usual is None:
             yield from back_off()
         else:
-            yield min(FIRST_AT_MOST, max(SHORTEST, usual))
-            yield from back_off(min(LONGEST, max(SHORTEST, usual / 8)))
+            # A little early: one that is over at the first look tells only that it takes no longer.
+            yield min(FIRST_AT_MOST, max(SHORTEST, usual * EARLY))
+            yield from back_off(min(LONGEST, max(SHORTEST, usual / 10)))
 
     def learn(self, kind: str, seconds: float) -> None:
         """One took so long."""
