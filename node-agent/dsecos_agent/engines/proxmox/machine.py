@@ -107,8 +107,10 @@ def config_changes(config: GuestConfig, current: Raw) -> Changes:
         to_set[CLOUD_INIT_DEVICE] = f"{place}:cloudinit"
 
     marks = options.marks_of(current)
-    # A fresh clone has its template's interfaces, which become ours in their order.
-    inherited = {} if marks.devices else _inherited(config, current)
+    # What we have not configured yet has somebody's interfaces, which become ours in their order. Those of a
+    # fresh clone are its template's, so what is too much of them goes; of a guest that is adopted it stays.
+    inherited = {} if marks.config else _inherited(config, current)
+    too_many = inherited.values() if marks.ownership is not None else ()
     nets = options.assign("net", options.interfaces_of(config), marks, current, inherited)
     for interface in config.interfaces:
         slot = nets[interface.name]
@@ -119,7 +121,7 @@ def config_changes(config: GuestConfig, current: Raw) -> Changes:
             to_set[address] = _address(interface)
     devices = {device: name for name, device in nets.items()}
     marked = options.marked(config, current, digests(config).full, devices)
-    gone = [name for name in (*marks.devices, *inherited.values()) if name not in devices]
+    gone = [name for name in (*marks.devices, *too_many) if name not in devices]
     unwanted += [*gone, *(_address_option(name) for name in gone)]
     to_set |= options.changes(marked, (), current)[0]
     return to_set, options.changes({}, unwanted, current)[1]

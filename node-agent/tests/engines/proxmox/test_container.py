@@ -105,7 +105,7 @@ def test_a_renamed_disk_at_the_same_place_keeps_its_data() -> None:
     assert (set(to_set), delete) == ({"description"}, ())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(guests())
 def test_what_was_created_needs_no_change(config: GuestConfig) -> None:
     raw = made(config)
@@ -115,7 +115,7 @@ def test_what_was_created_needs_no_change(config: GuestConfig) -> None:
     assert container.owner_of(raw) == Ownership(config.name, config.owner_uid)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(guests(), guests())
 def test_a_change_leads_from_any_guest_to_any_other_of_its_owner(
     before: GuestConfig, after: GuestConfig
@@ -130,7 +130,7 @@ def test_a_change_leads_from_any_guest_to_any_other_of_its_owner(
     assert container.found_digests(raw) == container.digests(after)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     guests(),
     st.dictionaries(

@@ -96,7 +96,7 @@ def test_a_clone_becomes_all_that_it_is_to_be() -> None:
     assert delete == ("net1",)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(guests(GuestKind.VM))
 def test_what_was_configured_needs_no_change(config: GuestConfig) -> None:
     raw = made(config)
@@ -105,7 +105,7 @@ def test_what_was_configured_needs_no_change(config: GuestConfig) -> None:
     assert machine.found_digests(raw) == machine.digests(config)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(guests(GuestKind.VM), guests(GuestKind.VM))
 def test_a_change_leads_from_any_vm_to_any_other_of_its_owner(
     before: GuestConfig, after: GuestConfig
@@ -190,6 +190,14 @@ def test_its_disk_grows_and_never_shrinks() -> None:
 
 def test_ports_are_those_that_proxmox_names() -> None:
     assert machine.ports(20001, {**made(VM), "net5": "virtio=BC:24:11:00:00:05"}) == ("tap20001i0",)
+
+
+def test_an_adopted_vm_keeps_what_it_has_beside_our_interface() -> None:
+    theirs = {**TEMPLATE, "description": "Ann's\n", "tags": "prod"}
+    to_set, delete = machine.config_changes(VM, theirs)
+    assert to_set["net0"].startswith("virtio=02:AB:00:00:00:01,bridge=dsz0001")
+    assert ("net1" in to_set, delete) == (False, ())
+    assert machine.config_changes(VM, changed(VM, theirs)) == ({}, ())
 
 
 def test_a_template_without_its_disk_is_said() -> None:

@@ -107,7 +107,7 @@ def test_a_network_is_a_zone_a_vnet_and_a_subnet() -> None:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(SETS, SETS)
 def test_after_the_change_nothing_is_left_to_do(before: list[Network], after: list[Network]) -> None:
     kinds = {network.owner_uid: network.kind for network in after}
