@@ -52,13 +52,19 @@ def under_way(observed: Observed, claim: Claim, now: datetime) -> list[Action]:
         epoch = claim.epoch + 1
         there = replace(claim, node=claim.moving_to or "", epoch=epoch, moving_to=None, failed_move=None)
         return [WriteClaim(there, "stack-arrive"), *_take_over(observed, there, source)]
-    if source.spec.migrate is not None:
-        why = _failure(source)
-        # The order stands until the agent says how it ended.
-        return _withdrawn(observed, claim, source, why, now) if why is not None else []
+    if source.spec.paused or source.spec.migrate is not None:
+        return _ordered(observed, claim, source, now)
     if claim.failed_move is not None:
         return _after_failure(observed, claim, source)
     return _order(observed, claim, source)
+
+
+def _ordered(observed: Observed, claim: Claim, source: Guest, now: datetime) -> list[Action]:
+    """The order stands until the agent says how it ended; a pause that is over must reach it."""
+    if source.spec.paused:
+        return [ApplyGuest(with_spec(source, paused=None))]
+    why = _failure(source)
+    return _withdrawn(observed, claim, source, why, now) if why is not None else []
 
 
 def _after_failure(observed: Observed, claim: Claim, source: Guest) -> list[Action]:
@@ -102,7 +108,7 @@ def _take_over(observed: Observed, claim: Claim, source: Guest) -> list[Action]:
     namespace = node_namespace(claim.node)
     if not any(each.namespace == namespace for each in observed.own):
         actions += _secret(observed, source, namespace)
-        taken = elsewhere(source, namespace, epoch=claim.epoch, migrate=None)
+        taken = elsewhere(source, namespace, epoch=claim.epoch, migrate=None, paused=None)
         actions.append(ApplyGuest(taken, "guest-take-over"))
     if source.deleting:
         return actions

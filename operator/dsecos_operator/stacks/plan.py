@@ -79,11 +79,11 @@ def _move(observed: Observed, now: datetime) -> list[Action] | None:
 
 
 def _kept(guest: Guest, stack: Stack, upkeep: Upkeep) -> list[Action]:
-    """A change that cannot be had leaves the guest as it is; maintenance of its node comes and goes all the
-    same.
+    """A change that cannot be had leaves the guest as it is; a pause ends, and maintenance of its node comes
+    and goes, all the same.
     """
     own = (stack.spec.run_policy or RunPolicy.RUNNING) if guest.spec.maintenance else guest.spec.run_policy
-    wanted = upkeep.applied(with_spec(guest, maintenance=None, run_policy=own), guest)
+    wanted = upkeep.applied(with_spec(guest, maintenance=None, paused=None, run_policy=own), guest)
     return [] if same(guest, wanted) else [ApplyGuest(wanted)]
 
 

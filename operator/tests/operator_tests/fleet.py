@@ -277,6 +277,9 @@ class Fleet:
         if machine is None:
             machine = self.machines[uid] = Machine(here, False, guest.spec.epoch)
         failed = False
+        if guest.spec.paused:
+            self._tell(guest, machine, False)
+            return
         if machine.at == here:
             assert guest.spec.epoch >= machine.epoch, "an old assignment acts"
             machine.epoch = guest.spec.epoch

@@ -275,7 +275,20 @@ def test_a_status_that_was_lost_or_forged_makes_no_second_guest() -> None:
     only_on(made, "a")
 
 
-EVENTS = ["operator", "killed", "agent a", "agent b", "zone", "refuse", "allow", "there", "back", "anywhere"]
+EVENTS = [
+    "operator",
+    "killed",
+    "agent a",
+    "agent b",
+    "zone",
+    "refuse",
+    "allow",
+    "there",
+    "back",
+    "anywhere",
+    "pause",
+    "go on",
+]
 
 
 @given(st.lists(st.sampled_from(EVENTS), max_size=40))
@@ -296,10 +309,15 @@ def test_whatever_happens_there_is_one_guest_and_it_ends_where_it_is_wanted(even
                 made.refusing = {"pve-a", "pve-b"}
             case ["allow"]:
                 made.refusing = set()
+            case ["pause"]:
+                made.edit("shop", paused=True)
+            case ["go", "on"]:
+                made.edit("shop", paused=None)
             case [where]:
                 target = {"there": {"node": "b"}, "back": {"node": "a"}, "anywhere": None}[where]
                 made.edit("shop", placement=target)
     made.refusing = set()
+    made.edit("shop", paused=None)
     made.settle()
     made.wait(RETRY)
     made.settle()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import os
 import shutil
 import signal
@@ -199,6 +200,23 @@ class Cloud:
     async def registered(self, node: str) -> None:
         """Wait until the operator has registered a node."""
         await self.wait(NODE, node, "", lambda each: truth(each, Type.NODE_REGISTERED) == "True")
+
+    def writes(self, name: str, namespace: str) -> list[str]:
+        """Writes of the operator to a Stack or a Guest, from the API server's audit log."""
+        found = []
+        for path in (self.settings.home / "log").rglob("audit*.log"):
+            for line in path.read_text().splitlines():
+                entry = json.loads(line)
+                ref = entry.get("objectRef") or {}
+                if (
+                    (ref.get("name"), ref.get("namespace")) == (name, namespace)
+                    and entry["stage"] == "ResponseComplete"
+                    and entry["verb"] in ("create", "patch", "update", "delete")
+                    and ref.get("resource") in ("stacks", "guests")
+                    and entry["user"]["username"] == "system:serviceaccount:dsecos-system:dsecos-operator"
+                ):
+                    found.append(f"{entry['verb']} {ref.get('subresource', '')}")
+        return found
 
     def tail(self, lines: int = 15) -> str:
         """The end of the operator's log."""

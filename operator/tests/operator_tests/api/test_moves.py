@@ -120,8 +120,12 @@ class TestMoves:
     async def test_another_node_moves_the_guest_with_all_that_is_its(self, cloud: Cloud, rack: Rack) -> None:
         before = await rack.deploy("pve-1")
         guest = await guest_on(cloud, "pve-1")
+        deployed = len(cloud.writes("shop", rack.tenant.name))
         await cloud.apply(rack.shop(placement={"node": "pve-2"}))
         stack = await rack.arrived("pve-2")
+        assert len(cloud.writes("shop", rack.tenant.name)) - deployed <= 3
+        assert len(cloud.writes(guest.name, guest.namespace)) == 4, "made, ordered away, released, deleted"
+        assert cloud.writes(guest.name, "dsecos-node-pve-2") == ["patch "]
         after = await guest_on(cloud, "pve-2")
         assert stack.status.epoch == after.spec.epoch == 2
         assert (after.name, after.spec.network) == (guest.name, guest.spec.network)
@@ -206,12 +210,12 @@ class TestMaintenance:
         names = ("one", "two", "three")
         for name in names:
             await cloud.apply(given.stack(name, tenant.name, placement={"node": agent.node}))
-        for name in names:
-            await cloud.ready(name, tenant.name)
+        guests = {name: (await cloud.ready(name, tenant.name)).status.guest or "" for name in names}
         await rack.maintain(agent.node, maxUnavailable=2)
         node = await rack.drained(agent.node)
         assert node.status.drain is not None
         assert node.status.drain.stopped >= len(names)
+        assert cloud.writes(guests["one"], agent.namespace) == ["patch ", "patch "], "made, stopped"
         for name in names:
             stack = await cloud.wait(STACK, name, tenant.name, lambda each: each.status.state == "Stopped")
             assert reason(stack, Type.READY) == Reason.MAINTENANCE

@@ -90,9 +90,9 @@ class TestToReady:
     ) -> None:
         await cloud.apply(given.stack("few", tenant.name))
         stack = await cloud.ready("few", tenant.name)
-        writes = _audited(cloud, "few", tenant.name)
+        writes = cloud.writes("few", tenant.name)
         assert len(writes) <= 3, writes
-        assert len(_audited(cloud, stack.status.guest or "", NODE_SPACE)) == 1
+        assert len(cloud.writes(stack.status.guest or "", NODE_SPACE)) == 1
         # Whatever wakes the Stack again finds nothing to do.
         before = await _passes(cloud)
         await cloud.admin.patch(STACK, Key.of(stack), {"metadata": {"annotations": {"a": "b"}}})
@@ -101,7 +101,7 @@ class TestToReady:
             return await _passes(cloud) > before
 
         await until(looked)
-        assert len(_audited(cloud, "few", tenant.name)) == len(writes)
+        assert len(cloud.writes("few", tenant.name)) == len(writes)
 
     async def test_the_catalogs_template_with_its_secret(self, cloud: Cloud, tenant: Tenant) -> None:
         await cloud.apply(
@@ -436,24 +436,6 @@ class TestNo:
         assert stack.metadata.finalizers == []
         assert await left(cloud, tenant) == []
         assert ("Warning", why) in await events_of(cloud, "bad", tenant.name)
-
-
-def _audited(cloud: Cloud, name: str, space: str) -> list[str]:
-    """Writes of the operator to one object, from the API server's audit log."""
-    found = []
-    for path in (cloud.settings.home / "log").rglob("audit*.log"):
-        for line in path.read_text().splitlines():
-            entry = json.loads(line)
-            ref = entry.get("objectRef") or {}
-            if (
-                (ref.get("name"), ref.get("namespace")) == (name, space)
-                and entry["stage"] == "ResponseComplete"
-                and entry["verb"] in ("create", "patch", "update", "delete")
-                and ref.get("resource") in ("stacks", "guests")
-                and entry["user"]["username"] == "system:serviceaccount:dsecos-system:dsecos-operator"
-            ):
-                found.append(f"{entry['verb']} {ref.get('subresource', '')}")
-    return found
 
 
 async def _passes(cloud: Cloud) -> float:
