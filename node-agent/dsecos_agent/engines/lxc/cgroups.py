@@ -169,6 +169,14 @@ def is_frozen(group: GuestCgroup) -> bool:
     return (group.read("freezer", "freezer.state") or "THAWED") != "THAWED"
 
 
+def hold(group: GuestCgroup, *, frozen: bool) -> None:
+    """Freeze or thaw without liblxc, whose tools ask a monitor that may be gone. Raises AdapterError."""
+    if group.unified:
+        group.write("freezer", "cgroup.freeze", "1" if frozen else "0")
+    else:
+        group.write("freezer", "freezer.state", "FROZEN" if frozen else "THAWED")
+
+
 def _field(text: str | None, name: str) -> int | None:
     for line in (text or "").splitlines():
         key, _, value = line.partition(" ")

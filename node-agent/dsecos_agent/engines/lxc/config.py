@@ -191,11 +191,11 @@ def _limits(limits: Limits, *, swap_accounting: bool) -> Iterator[str]:
         yield f"lxc.cgroup2.pids.max = {limits.pids}"
 
 
-def _boot_note(boot: str, facts: HostFacts) -> str:
+def _boot_note(boot: str, owner_uid: str, facts: HostFacts) -> str:
     # liblxc runs it in the host's namespaces just before init: whoever starts the guest, we can tell with
     # what.
     note = _plain("directory", str(facts.directory / "booted"))
-    return f'echo "$LXC_PID $(cut -d" " -f22 /proc/$LXC_PID/stat) {boot}" > {note}'
+    return f'echo "$LXC_PID $(cut -d" " -f22 /proc/$LXC_PID/stat) {boot} {owner_uid}" > {note}'
 
 
 def _hash(lines: list[str]) -> str:
@@ -226,7 +226,7 @@ def render(config: GuestConfig, facts: HostFacts) -> tuple[str, ConfigDigest]:
         f"lxc.start.order = {config.startup.order}",
         f"lxc.start.delay = {config.startup.delay}",
         "lxc.hook.version = 1",
-        f"lxc.hook.start-host = {_boot_note(boot, facts)}",
+        f"lxc.hook.start-host = {_boot_note(boot, config.owner_uid, facts)}",
     ]
     text = "\n".join(lines) + "\n"
     return text, ConfigDigest(full=digest_of(text), boot=boot)

@@ -151,7 +151,6 @@ class LxcEngine:
         """Kill and forget. Raises NotOursError, GuestFailedError."""
         async with self._life.locks[name]:
             await self._life.stop(name, owner_uid, 0)
-            await asyncio.to_thread(cgroups.remove_empty, name)
             await asyncio.to_thread(self._guests.remove, name)
 
     async def migrate(self, name: str, owner_uid: str, target: str) -> None:  # noqa: ARG002 - whatever it is

@@ -76,28 +76,31 @@ class Life:
     async def stop(self, name: str, owner_uid: str, grace: float) -> None:
         """Ask, then kill. Raises NotOursError, GuestFailedError."""
         guest = await asyncio.to_thread(self._guests.owned, name, owner_uid)
-        if guest is None or guest.state is GuestState.STOPPED:
-            return
+        if guest is not None and guest.state is not GuestState.STOPPED:
+            await self._end(name, guest, grace)
+            after = await self.settled(name, owner_uid)
+            if after is not None and after.state is not GuestState.STOPPED:
+                raise GuestFailedError(f"guest {name} is still {after.state} after it was killed")
+        await asyncio.to_thread(cgroups.remove_empty, name)
+
+    async def _end(self, name: str, guest: ObservedGuest, grace: float) -> None:
         if guest.state is GuestState.SUSPENDED:
-            await self._tool("lxc-unfreeze", name, time_limit=STOP_SLACK)
+            await self._hold(guest, GuestState.RUNNING)
         how = ["-t", str(max(1, round(grace)))] if grace > 0 else ["-k"]
         try:
             await self._tool("lxc-stop", name, *how, time_limit=grace + STOP_SLACK)
         except ToolTimeoutError:
             await self._tool("lxc-stop", name, "-k", time_limit=STOP_SLACK)
         self._kill_orphan(name)
-        after = await self.settled(name, owner_uid)
-        if after is not None and after.state is not GuestState.STOPPED:
-            raise GuestFailedError(f"guest {name} is still {after.state} after it was killed")
 
     async def suspend(self, name: str, owner_uid: str) -> None:
         """Hold. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
         self._guests.held(name).unlink(missing_ok=True)
-        await self._turn("lxc-freeze", name, owner_uid, GuestState.SUSPENDED)
+        await self._turn(name, owner_uid, GuestState.SUSPENDED)
 
     async def resume(self, name: str, owner_uid: str) -> None:
         """Let go. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
-        await self._turn("lxc-unfreeze", name, owner_uid, GuestState.RUNNING)
+        await self._turn(name, owner_uid, GuestState.RUNNING)
         self._guests.held(name).unlink(missing_ok=True)
 
     @contextlib.asynccontextmanager
@@ -111,13 +114,13 @@ class Life:
         try:
             if guest is not None and guest.state is GuestState.RUNNING:
                 note.touch(mode=0o600)
-                await self._turn("lxc-freeze", name, owner_uid, GuestState.SUSPENDED)
+                await self._turn(name, owner_uid, GuestState.SUSPENDED)
             yield
         finally:
             if note.exists():
                 # A guest that has ended meanwhile need not be let go.
                 with contextlib.suppress(GuestNotRunningError):
-                    await self._turn("lxc-unfreeze", name, owner_uid, GuestState.RUNNING)
+                    await self._turn(name, owner_uid, GuestState.RUNNING)
                 note.unlink(missing_ok=True)
 
     async def settled(self, name: str, owner_uid: str) -> ObservedGuest | None:
@@ -131,26 +134,36 @@ class Life:
                 raise GuestFailedError(f"guest {name} stays {guest.state}", self._guests.log_tail(name))
             await asyncio.sleep(0.02)
 
-    async def _turn(self, program: str, name: str, owner_uid: str, wanted: GuestState) -> None:
+    async def _turn(self, name: str, owner_uid: str, wanted: GuestState) -> None:
         guest = await self.settled(name, owner_uid)
         if guest is None or guest.state is GuestState.STOPPED:
             raise GuestNotRunningError(f"guest {name} is {guest.state if guest else 'not there'}")
         if guest.state is wanted:
             return
         try:
-            await self._tool(program, name, time_limit=STOP_SLACK)
+            await self._hold(guest, wanted)
         except ToolTimeoutError as error:
             if wanted is GuestState.SUSPENDED:
-                await self._tool("lxc-unfreeze", name, time_limit=STOP_SLACK)
+                await self._hold(guest, GuestState.RUNNING)
             raise GuestFailedError(f"guest {name} did not become {wanted} in time") from error
         after = await self.settled(name, owner_uid)
         if after is None or after.state is not wanted:
             raise GuestFailedError(f"guest {name} did not become {wanted}", self._guests.log_tail(name))
 
+    async def _hold(self, guest: ObservedGuest, wanted: GuestState) -> None:
+        if state.is_monitored(self._lxcpath, guest.name):
+            program = "lxc-freeze" if wanted is GuestState.SUSPENDED else "lxc-unfreeze"
+            if (await self._tool(program, guest.name, time_limit=STOP_SLACK)).exit_code == 0:
+                return
+        # The tools ask the monitor and read the configuration. A guest that has lost either has its groups.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            cgroups.hold(cgroups.of_process(guest.init_pid or 0), frozen=wanted is GuestState.SUSPENDED)
+
     def _kill_orphan(self, name: str) -> None:
-        # An init whose monitor was killed: liblxc calls such a guest stopped and would start a second one.
+        # An init whose monitor was killed: liblxc calls such a guest stopped and would start a second one. Or
+        # one whose configuration was taken away, which its tools do not know any more.
         boot = state.read_boot(self._guests.of(name))
-        if boot is not None and not state.is_monitored(self._lxcpath, name):
+        if boot is not None:
             os.kill(boot.init_pid, signal.SIGKILL)
 
     async def _tool(self, program: str, name: str, *options: str, time_limit: float) -> ProcessResult:

@@ -1,8 +1,8 @@
 """Whether a guest runs, seen without starting a program.
 
 Two things tell. The note that a hook leaves in the guest's directory names its init's pid, that process'
-start time (so a pid that was given to another process is not mistaken for it, proc_pid_stat(5) field 22) and
-the digest that it was started with. And liblxc's monitor listens on an abstract socket
+start time (so a pid that was given to another process is not mistaken for it, proc_pid_stat(5) field 22),
+the digest that it was started with and its owner. And liblxc's monitor listens on an abstract socket
 `<lxcpath>/<name>/command` from before init starts until after all is undone.
 """
 
@@ -22,6 +22,8 @@ class Boot:
     start_time: int
     """In clock ticks since the host's boot."""
     digest: str
+    owner_uid: str | None
+    """None: started from a configuration of an older agent."""
 
 
 def _start_time(pid: int) -> int | None:
@@ -42,11 +44,11 @@ def read_boot(directory: Path) -> Boot | None:
     """The note of the guest's present life; None when there is none or that life is over."""
     try:
         words = (directory / "booted").read_text().split()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    if len(words) != 3 or not (words[0].isdigit() and words[1].isdigit()):
+    if len(words) not in {3, 4} or not (words[0].isdigit() and words[1].isdigit()):
         return None
-    boot = Boot(int(words[0]), int(words[1]), words[2])
+    boot = Boot(int(words[0]), int(words[1]), words[2], words[3] if len(words) == 4 else None)
     return boot if is_alive(boot) else None
 
 
