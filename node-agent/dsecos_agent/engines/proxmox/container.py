@@ -5,8 +5,8 @@ named here: no limit of processes, no id map of its own (Proxmox VE maps every u
 100000 and above), and directories of the host are mounted by root on the node alone (`local`).
 
 A /32 with a gateway is fine (format CIDRv4 allows /8 to /32): Proxmox VE writes a route to the gateway into
-the guest's /etc/network/interfaces. A template without ifupdown or networkd reads none of it; from Proxmox VE
-9.1 on the host can set the address itself, which is `host_managed`.
+the guest's /etc/network/interfaces. A template without ifupdown or networkd reads none of it: see
+`local.set_addresses`.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ BOOT = ("hostname", "nesting", "unprivileged")
 applies limits, interfaces and new mount points at once).
 """
 
-NET_DEFAULTS = {"firewall": "0", "type": "veth", "link_down": "0", "host-managed": "0"}
+NET_DEFAULTS = {"firewall": "0", "type": "veth", "link_down": "0"}
 HOST_MOUNTS_FROM = 128
 """Mount points from this number on are directories of the host, set by `local`; those below are disks."""
 LAST_MOUNT_POINT = 255
@@ -49,7 +49,6 @@ def create_parameters(
     template_volid: str,
     storage: str,
     resource_pool: str | None,
-    host_managed: bool = False,
 ) -> dict[str, str | int]:
     """Parameters of `POST /nodes/{node}/lxc`; the guest is not started by it.
 
@@ -57,7 +56,7 @@ def create_parameters(
     """
     root = options.root_image(config)
     place = properties.checked("storage", root.storage or storage, options.STORAGE)
-    to_set, _ = _changes(config, {}, place, host_managed=host_managed)
+    to_set, _ = _changes(config, {}, place)
     return {
         "vmid": vmid,
         "ostemplate": template_volid,
@@ -68,7 +67,7 @@ def create_parameters(
     }
 
 
-def config_changes(config: GuestConfig, current: Raw, *, host_managed: bool = False) -> Changes:
+def config_changes(config: GuestConfig, current: Raw) -> Changes:
     """What to set and to delete with `PUT .../config`; a disk's size is `growing`'s business.
 
     A disk that is no longer wanted is detached: it stays with the guest as unusedN. Raises UnsafeConfigError,
@@ -79,12 +78,12 @@ def config_changes(config: GuestConfig, current: Raw, *, host_managed: bool = Fa
             f"guest {config.name} is {'un' if config.privileged else ''}privileged, which Proxmox VE never"
             " changes: it has to be made anew"
         )
-    return _changes(config, current, _storage_of(current), host_managed=host_managed)
+    return _changes(config, current, _storage_of(current))
 
 
-def _changes(config: GuestConfig, current: Raw, storage: str, *, host_managed: bool) -> Changes:
+def _changes(config: GuestConfig, current: Raw, storage: str) -> Changes:
     _check(config)
-    wanted = settings(config, host_managed=host_managed)
+    wanted = settings(config)
     found = found_settings(current) if current else {}
     marks = options.marks_of(current)
     to_set = {key: wanted[key] for key in ("hostname", "cores", "cpulimit", "memory", "swap", "onboot")}
@@ -102,7 +101,7 @@ def _changes(config: GuestConfig, current: Raw, storage: str, *, host_managed: b
     for interface in config.interfaces:
         slot = nets[interface.name]
         if _canonical_net(current.get(slot, "")) != wanted[f"interface {interface.name}"]:
-            to_set[slot] = options.net(_net(interface, host_managed=host_managed), current.get(slot))
+            to_set[slot] = options.net(_net(interface), current.get(slot))
     disks = {disk.name: disk for disk in sorted(config.disks, key=lambda disk: disk.name)}
     by_target = _there(current, "mp", "mp")
     at_target = {name: by_target[disk.target] for name, disk in disks.items() if disk.target in by_target}
@@ -112,13 +111,13 @@ def _changes(config: GuestConfig, current: Raw, storage: str, *, host_managed: b
         if there is None or properties.parse(text, "volume") != properties.parse(str(there), "volume"):
             to_set[places[name]] = text
     devices = {device: name for slots in (nets, places) for name, device in slots.items()}
-    full = digests(config, host_managed=host_managed).full
+    full = digests(config).full
     marked, _ = options.changes(options.marked(config, current, full, devices), (), current)
     gone = [device for device in marks.devices if device not in devices]
     return {**to_set, **marked}, options.changes({}, [*unwanted, *gone], current)[1]
 
 
-def settings(config: GuestConfig, *, host_managed: bool = False) -> dict[str, str]:
+def settings(config: GuestConfig) -> dict[str, str]:
     """All that is ours to say, canonical. Raises UnsafeConfigError, UnsupportedError."""
     _check(config)
     found = {
@@ -133,7 +132,7 @@ def settings(config: GuestConfig, *, host_managed: bool = False) -> dict[str, st
         "startup": options.canonical_startup(options.startup(config.startup)),
     }
     for interface in config.interfaces:
-        text = properties.render(_net(interface, host_managed=host_managed))
+        text = properties.render(_net(interface))
         found[f"interface {interface.name}"] = _canonical_net(text)
     for disk in config.disks:
         found[f"disk {disk.name}"] = f"mp={disk.target},backup=1,size={properties.mebibytes(disk.size)}M"
@@ -168,9 +167,9 @@ def found_settings(raw: Raw) -> dict[str, str]:
     return found
 
 
-def digests(config: GuestConfig, *, host_managed: bool = False) -> ConfigDigest:
+def digests(config: GuestConfig) -> ConfigDigest:
     """Fingerprints of what it is to be; equal to `found_digests` of what it is once it is so."""
-    return options.digest(settings(config, host_managed=host_managed), options.ownership(config), BOOT)
+    return options.digest(settings(config), options.ownership(config), BOOT)
 
 
 def found_digests(raw: Raw) -> ConfigDigest:
@@ -244,7 +243,7 @@ def _features(current: Raw, *, nesting: bool) -> str:
     return properties.render({**features, "nesting": f"{int(nesting)}"})
 
 
-def _net(interface: NetworkInterface, *, host_managed: bool) -> dict[str, str]:
+def _net(interface: NetworkInterface) -> dict[str, str]:
     found = {
         "name": interface.name,
         "bridge": interface.bridge,
@@ -254,8 +253,7 @@ def _net(interface: NetworkInterface, *, host_managed: bool) -> dict[str, str]:
         "type": "veth",
     }
     found |= {"gw": f"{interface.gateway}"} if interface.gateway is not None else {}
-    found |= {"mtu": f"{interface.mtu}"} if interface.mtu is not None else {}
-    return found | ({"host-managed": "1"} if host_managed else {})
+    return found | ({"mtu": f"{interface.mtu}"} if interface.mtu is not None else {})
 
 
 def _canonical_net(value: object) -> str:

@@ -43,7 +43,7 @@ DEFAULT_MEMORY_MIB = 512
 LAST_DEVICE = 31
 """Number of the last interface, and of the last disk that is ours."""
 
-IN_NET_LEFT_ALONE = frozenset({"rate", "queues"})
+IN_NET_LEFT_ALONE = frozenset({"rate", "queues", "host-managed"})
 """Properties of an interface that are an administrator's; any other that we do not write is taken away, since
 it may lead the guest into another network.
 """
