@@ -45,6 +45,7 @@ from dsecos_runtime import GUEST, NETWORK_ZONE, NODE, STACK, ZONE_ATTACHMENT, Ca
 from .objects import node, stack, zone
 
 CAPABILITIES = ["container/Migrate", "container/OwnDisks", "vm/Migrate", "vm/OwnDisks"]
+Names = list[str]
 SECRET = "secret-1"
 
 
@@ -336,7 +337,7 @@ class Fleet:
         """Condition Drained of a node."""
         return report.outcome(*view.drain(self.nodes[name], self.world()))
 
-    def waiting(self, name: str) -> list[str]:
+    def waiting(self, name: str) -> Names:
         """Who waits for what there."""
         return report.progress(*view.drain(self.nodes[name], self.world())).waiting
 

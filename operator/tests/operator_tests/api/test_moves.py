@@ -47,7 +47,7 @@ class Rack:
         """Apply it there and wait until it serves."""
         await self.cloud.apply(given.secret("s", self.tenant.name, k="v"))
         await self.cloud.apply(self.shop(name, placement={"node": node}, **spec))
-        stack = await self.cloud.ready(name, self.tenant.name, 60)
+        stack: Stack = await self.cloud.ready(name, self.tenant.name, 60)
         assert stack.status.node == node
         return stack
 
@@ -67,7 +67,8 @@ class Rack:
             space = f"dsecos-node-{other}"
             left = [each["metadata"]["name"] for each in await self.cloud.admin.list(SECRET, space)]
             guests = await self.cloud.admin.list(GUEST, space)
-            if guests or left != ["agent-binding"] or await self.cloud.admin.list(ZONE_ATTACHMENT, space):
+            zones = await self.cloud.admin.list(ZONE_ATTACHMENT, space)
+            if guests or zones or left != ["agent-binding"]:
                 return False
         return len(await self.cloud.admin.list(GUEST, f"dsecos-node-{node}")) == 1
 
