@@ -1,7 +1,7 @@
 """Twenty containers created and started on Proxmox VE, against a plain script that does the same unchecked.
 
-The cluster is the simulator, whose tasks take a part of the time that they took on a real node; so do the pauses
-of both. Both have eight at a time; the script looks at a task twice a second.
+The cluster is the simulator, whose tasks take a part of the time that they took on a real node; so do the
+pauses of both. Both have eight at a time; the script looks at a task twice a second.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def config(number: int) -> GuestConfig:
 
 
 async def ours(settings: ProxmoxSettings, folder: Path, round_: int, count: int = COUNT) -> tuple[float, int]:
-    """Seconds and calls of a new agent's engine; the template is on the storage already, as for the script."""
+    """Seconds and calls of a new agent's engine; the template is on the storage, as for the script."""
     template = archive(folder)
     engine = ProxmoxEngine(
         settings, state=folder / f"state-{round_}", images=lambda image: template, clock=Quick()
