@@ -113,12 +113,12 @@ class Engines:
             await self._fill(spec, await self._token(spec))
             problem = None
         except SecretMissingError as error:
-            problem = Block(Type.ENGINE_READY, Reason.ENGINE_NOT_CONFIGURED, str(error))
+            problem = Block(Type.GUEST_READY, Reason.ENGINE_NOT_CONFIGURED, str(error))
         except ClusterError:
             return False  # it is asked again when the API server answers
         except AdapterError as error:
             reason, stalled = reason_of(error)
-            problem = Block(Type.ENGINE_READY, reason, str(error) or repr(error), stalled=stalled)
+            problem = Block(Type.GUEST_READY, reason, str(error) or repr(error), stalled=stalled)
             get_logger().warning("engine not ready", reason=str(reason), error=str(error))
         self._inventory.engine_problem = problem
         return before != (problem, self._inventory.capabilities, self._made)

@@ -79,7 +79,7 @@ class Inventory:
         self.engine_node: str | None = None
         """Name of this node in the engine's cluster."""
         self.engine_problem: Block | None = Block(
-            Type.ENGINE_READY, Reason.ENGINE_NOT_CONFIGURED, "the Node was not read yet", stalled=False
+            Type.GUEST_READY, Reason.ENGINE_NOT_CONFIGURED, "the Node was not read yet", stalled=False
         )
         """Why the engine cannot be used; None: it can."""
 

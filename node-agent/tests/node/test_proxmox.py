@@ -23,6 +23,7 @@ def test_the_node_tells_its_engine(pve: ProxmoxNode) -> None:
     assert "container/OwnDisks" in found["capabilities"]
     assert found["capabilities"] == sorted(found["capabilities"])
     assert found["nodeInfo"]["engine"].startswith("proxmox 8")
+    assert found["engineCluster"] == "pve1,pve2", "all that its token may know of the cluster"
 
 
 def test_a_guest_comes_up_and_goes_without_a_trace(pve: ProxmoxNode) -> None:
@@ -40,7 +41,7 @@ def test_a_guest_comes_up_and_goes_without_a_trace(pve: ProxmoxNode) -> None:
     assert f'"veth{vmid}i0"' in pve.rules(), "its rules are about the port that Proxmox names"
     pve.delete(NAME)
     assert pve.guests_in_proxmox() == []
-    assert f"veth{vmid}i0" not in pve.rules()
+    eventually(lambda: f"veth{vmid}i0" not in pve.rules(), "its rules are gone", 10)
     assert not (pve.settings.run / "guests" / NAME).exists()
     assert not (pve.settings.state / "guests" / f"{NAME}.json").exists()
     assert len(pve.simulator.issued("vzcreate")) == 1
@@ -158,5 +159,5 @@ def test_a_guest_that_has_moved_away_by_order_is_only_forgotten(pve: ProxmoxNode
     guest = pve.simulator.world.guest(vmid)
     assert guest is not None
     assert guest.status == "running"
-    assert f"veth{vmid}i0" not in pve.rules()
+    eventually(lambda: f"veth{vmid}i0" not in pve.rules(), "its rules are gone", 10)
     pve.simulator.world.destroy_guest(vmid)

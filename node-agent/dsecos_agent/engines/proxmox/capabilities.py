@@ -1,5 +1,7 @@
 """What one Proxmox VE can do for us, found by asking it."""
 
+from collections.abc import Collection
+
 from dsecos_agent.adapter_errors import AdapterError
 from dsecos_agent.engines.model import Capabilities, Capability, GuestKind
 from dsecos_agent.engines.proxmox import privileges
@@ -61,4 +63,14 @@ async def inspect(access: Access, *, is_here: bool) -> Capabilities:
         },
         missing=missing | lost,
         limits=frozenset({"cpu", "memory"}),
+        cluster=await _cluster(access, nodes) if several else "",
     )
+
+
+async def _cluster(access: Access, nodes: Collection[str]) -> str:
+    """The cluster's name; without Sys.Audit on / its nodes' names stand for it."""
+    try:
+        told = await access.client.get("/cluster/status")
+    except AdapterError:
+        return ",".join(sorted(nodes))
+    return next((str(each["name"]) for each in told if each.get("type") == "cluster"), "")

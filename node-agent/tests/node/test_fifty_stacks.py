@@ -1,0 +1,169 @@
+"""Fifty Stacks at once on a Proxmox VE that fails one request in five: all come up, and go, by themselves.
+
+Operator, agent, API server and the engine's HTTPS calls are real; what `proxmox_agent.py` says is double.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dsecos_agent.zones.naming import bridge_name
+from dsecos_control_plane import credentials, objects
+from dsecos_control_plane.identity import identity
+from dsecos_control_plane.kubectl import Kubectl
+from dsecos_proxmox_simulator import FailedTask, Faults
+from dsecos_proxmox_simulator.faults import KINDS
+
+from ..engines.schedules.history import Histories  # noqa: TID252 - node-agent is no name to be imported
+from ..engines.schedules.weather import DONE, UNDONE  # noqa: TID252
+from .harness import Object, eventually
+from .proxmox import ProxmoxNode, proxmox_node
+
+COUNT = 50
+RATE = 0.2
+SPACE = "crowd"
+VERSION = "dsecos.io/v1alpha1"
+OTHERS = [kind for kind in KINDS if kind is not FailedTask]
+WEATHER = [*OTHERS, FailedTask(UNDONE, done=False), FailedTask(DONE, done=True)]
+
+
+def compose_program() -> Path:
+    """Docker Compose as the guest template has it."""
+    cache = Path(os.environ.get("DSECOS_CACHE", "~/.cache/dsecos")).expanduser()
+    found = sorted(cache.glob("images/guest/*/docker-compose"), key=lambda path: path.stat().st_mtime)
+    assert found, "no docker-compose: build the guest template (dsecos-images build)"
+    return found[-1]
+
+
+def obj(kind: str, name: str, space: str = "", **spec: object) -> Object:
+    place = {"namespace": space} if space else {}
+    return {"apiVersion": VERSION, "kind": kind, "metadata": {"name": name, **place}, "spec": spec}
+
+
+def stack(number: int) -> Object:
+    return obj(
+        "Stack",
+        f"app-{number}",
+        SPACE,
+        zone="backend",
+        compose={"inline": "services: {web: {image: 'node:20', ports: ['3000:3000']}}"},
+        resources={"cpu": "50m", "memory": "64Mi", "disk": "1Gi"},
+    )
+
+
+def apply(node: ProxmoxNode, *wanted: Object) -> None:
+    """As an administrator, in any namespace."""
+    text = "\n---\n".join(map(json.dumps, wanted))
+    node.plane.kubectl("apply", "--server-side", "-f", "-", stdin=text)
+
+
+@pytest.fixture
+def pve() -> Iterator[ProxmoxNode]:
+    """A node that is ready, with an operator beside it and a zone on it."""
+    with proxmox_node(faults=Faults(seed=50, kinds=WEATHER)) as node:
+        operator = start_operator(node)
+        try:
+            apply(
+                node,
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}},
+                obj("License", "dsecos", development=True),
+                obj("NetworkZone", "backend", SPACE, cidrs=[f"{node.net}.0/24"]),
+            )
+            zone = json.loads(node.plane.kubectl("get", "networkzone", "backend", "-n", SPACE, "-o", "json"))
+            node.simulator.world.add_bridge(
+                bridge_name(node.settings.link_prefix, zone["metadata"]["uid"]), "pve1"
+            )
+            yield node
+        finally:
+            operator.kill()
+            operator.wait()
+
+
+def start_operator(node: ProxmoxNode) -> subprocess.Popen[bytes]:
+    """The operator as `make up` runs it."""
+    settings = node.plane.settings
+    objects.install(Kubectl(settings))
+    user = identity(settings, "operator")
+    kubeconfig = settings.home / "operator" / "kubeconfig"
+    credentials.ensure(settings, objects.OPERATOR, kubeconfig, user)
+    program = settings.bin / "docker-compose"
+    shutil.copyfile(compose_program(), program)
+    program.chmod(0o755)
+    rights = {"user": user.uid, "group": user.gid, "extra_groups": []} if user is not None else {}
+    environment = {**settings.environment(), "PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig)}
+    with (settings.home / "operator.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from dsecos_operator.main import main; main()"],
+            env={**environment, "DSECOS_OPERATOR_METRICS_PORT": "0"},
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+            **rights,
+        )
+
+
+def stacks(node: ProxmoxNode) -> list[Object]:
+    found = json.loads(node.plane.kubectl("get", "stacks", "-n", SPACE, "-o", "json"))
+    return list(found["items"])
+
+
+def ready(each: Object) -> str:
+    """Status and reason of its Ready."""
+    conditions = {one["type"]: one for one in each.get("status", {}).get("conditions", [])}
+    found = conditions.get("Ready", {})
+    return f"{found.get('status')} {found.get('reason')}: {found.get('message', '')[:150]}"
+
+
+def wait(node: ProxmoxNode, what: str, limit: float) -> None:
+    """Until all are Ready, or gone; says what the others wait for."""
+
+    def look() -> bool:
+        assert not node.died(), node.log_tail()
+        told = [ready(each) for each in stacks(node)]
+        return not told if what == "gone" else sum(one.startswith("True") for one in told) == COUNT
+
+    try:
+        eventually(look, f"all {COUNT} Stacks are {what}", limit)
+    except AssertionError as error:
+        told = "\n".join(f"{count} x {text}" for text, count in Counter(map(ready, stacks(node))).items())
+        raise AssertionError(f"{error}\n{told}\n{node.log_tail()}") from None
+
+
+@pytest.mark.timeout(1200)
+def test_fifty_stacks_come_up_and_go_though_one_request_in_five_fails(pve: ProxmoxNode) -> None:
+    simulator = pve.simulator
+    histories = Histories(simulator, "dsecos@pve!agent")
+    simulator.calls.clear()
+    simulator.faults.rate = RATE
+    begun = time.monotonic()
+    apply(pve, *(stack(number) for number in range(COUNT)))
+    wait(pve, "Ready", 500)
+    calls, came_up = len(simulator.calls), time.monotonic() - begun
+    assert len(pve.guests_in_proxmox()) == COUNT
+    running = [guest for guest in simulator.world.guests.values() if guest.status == "running"]
+    assert len(running) == COUNT
+
+    pve.plane.kubectl("delete", "stacks", "--all", "-n", SPACE, "--wait=false")
+    wait(pve, "gone", 400)
+    gone = time.monotonic() - begun - came_up
+    struck = Counter(name for _, _, name in simulator.faults.struck)
+    print(
+        f"{COUNT} Stacks: Ready in {came_up:.0f} s with {calls / COUNT:.1f} API calls a guest, gone in "
+        f"{gone:.0f} s; {len(simulator.calls) / COUNT:.1f} calls a guest in all; faults {dict(struck)}"
+    )
+    simulator.faults.clear()
+    simulator.tasks.wait_idle()
+    assert pve.guests_in_proxmox() == []
+    assert [volume.volid for volume in simulator.world.volumes() if volume.vmid] == []
+    assert pve.kubectl("get", "guests", "-o", "name") == ""
+    notes = [path.name for path in (pve.settings.state / "proxmox").rglob("*.json")]
+    assert [name for name in notes if not name.startswith("template")] == []
+    assert list(histories.doubled()) == []
