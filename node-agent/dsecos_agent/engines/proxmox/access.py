@@ -83,6 +83,11 @@ class Now:
         return bool(int((self.data.get("ha") or {}).get("managed") or 0))
 
 
+def is_unfinished(raw: options.Raw) -> bool:
+    """A creation that died early leaves an id, mostly locked, and no more (PVE::API2::LXC, create_vm)."""
+    return not {"hostname", "name", "rootfs"} & raw.keys()
+
+
 class Access:
     """Everything that operations share."""
 
@@ -146,9 +151,9 @@ class Access:
     async def leftover(self, listing: Listing, name: str, owner_uid: str) -> Found | None:
         """What a creation of ours left under the id that we claimed, not yet marked as it will be.
 
-        Proof that it is ours: its description says so (a clone has it from its first moment), or it still has
-        the lock of a creation and the task that made it is one of ours. Everything else under that id is
-        somebody else's.
+        Proof that it is ours: its description says so (a clone has it from its first moment), or it has never
+        become a guest (neither name nor disk) and the task that reserved its id is one of ours. Everything
+        else under that id is somebody else's.
         """
         claim = self.claims.of(name)
         place = listing.places.get(claim.vmid) if claim else None
@@ -161,8 +166,8 @@ class Access:
         owner = options.claim_of(raw)
         if owner is not None and (owner.guest, owner.owner_uid) == (name, owner_uid):
             return Found(place, raw)
-        made = self.journal.read(name).made(claim.vmid)
-        return Found(place, raw) if raw.get("lock") == "create" and owner is None and made else None
+        made = self.journal.read(name).made(claim.vmid) and is_unfinished(raw)
+        return Found(place, raw) if owner is None and made else None
 
     async def config(self, place: Place) -> options.Raw:
         """Its configuration now. Raises GuestGoneError when it is not on that node (any more)."""

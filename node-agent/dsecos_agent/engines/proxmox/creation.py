@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol
 
+from dsecos_runtime import get_logger
+
 from dsecos_agent.adapter_errors import UnsupportedError
-from dsecos_agent.engines.errors import ImageMissingError
+from dsecos_agent.engines.errors import GuestLockedError, ImageMissingError
 from dsecos_agent.engines.model import GuestConfig, GuestKind
 from dsecos_agent.engines.proxmox import container, machine, options, refusals
-from dsecos_agent.engines.proxmox.access import MAPPING, Access, Found
+from dsecos_agent.engines.proxmox.access import MAPPING, Access, Found, is_unfinished
 from dsecos_agent.engines.proxmox.lifecycle import Lifecycle
 from dsecos_agent.engines.proxmox.places import Listing, Place
 from dsecos_agent.engines.proxmox.tasks import Resumed
@@ -72,10 +74,14 @@ class Creation:
     async def _made(self, config: GuestConfig, listing: Listing) -> Place:
         leftover = await self._access.leftover(listing, config.name, config.owner_uid)
         if leftover is not None:
-            if leftover.lock != "create":
+            if not is_unfinished(leftover.raw):
                 return leftover.place
-            await self._lifecycle.remove(config.name, leftover.place, force=True)
-            listing = await self._access.places.listing()
+            try:
+                await self._lifecycle.remove(config.name, leftover.place)
+                listing = await self._access.places.listing()
+            except GuestLockedError as error:
+                # Nobody but root on the node can unlock it; the guest need not wait for that.
+                get_logger().warning("id left behind", guest=config.name, error=str(error))
         while True:
             vmid = self._claimed(config, listing.places)
             try:

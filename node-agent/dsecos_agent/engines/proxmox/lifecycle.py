@@ -6,6 +6,7 @@ from typing import Any
 from dsecos_agent.adapter_errors import NotFoundError, UnsupportedError
 from dsecos_agent.engines.errors import (
     GuestFailedError,
+    GuestLockedError,
     GuestNotRunningError,
     IllegalTransitionError,
 )
@@ -152,23 +153,31 @@ class Lifecycle:
                 await self.halt(name, found, 0)
                 await self.remove(name, found.place)
             elif (leftover := await self._access.leftover(listing, name, owner_uid)) is not None:
-                await self.remove(name, leftover.place, force=True)
+                await self.remove(name, leftover.place)
             self._access.claims.release(name)
 
         await self._access.settled(name, step)
 
-    async def remove(self, name: str, place: Place, *, force: bool = False) -> None:
-        """Remove a stopped guest, within a step; `force` also one whose creation died. Looks afterwards."""
-        forced = {"force": True} if force and place.kind is GuestKind.CONTAINER else {}
-        await self._access.tasks.run(
-            name,
-            "destroy",
-            node=place.node,
-            vmid=place.vmid,
-            issue=lambda: self._access.client.delete(
-                place.path, purge=True, **{"destroy-unreferenced-disks": True}, **forced
-            ),
-        )
+    async def remove(self, name: str, place: Place) -> None:
+        """Remove a stopped guest, within a step, and look that it is gone."""
+        how = {"purge": True, "destroy-unreferenced-disks": True}
+        try:
+            await self._access.tasks.run(
+                name,
+                "destroy",
+                node=place.node,
+                vmid=place.vmid,
+                issue=lambda: self._access.client.delete(place.path, **how),
+            )
+        except GuestLockedError as error:
+            if error.lock != "create":
+                raise
+            # `force` destroys a running container, not a locked one (PVE::API2::LXC, destroy_vm).
+            raise GuestLockedError(
+                f"{place.vmid} on {place.node} was left locked by a creation of {name} that died; only root "
+                f"on the node can unlock it: pct unlock {place.vmid}",
+                error.lock,
+            ) from error
         left = (await self._access.places.listing()).places.get(place.vmid)
         if left is not None and left.marks == place.marks:
             raise GuestFailedError(f"guest {name} ({place.vmid}) is still there after it was destroyed")

@@ -84,7 +84,7 @@ _SENTENCES: tuple[tuple[str, Callable[[str, re.Match[str]], AdapterError]], ...]
     (r"bridge '.*' does not exist|no such bridge", _plain(BridgeMissingError)),
     (
         r"[Nn]o space left|(not enough|insufficient) free space|out of (disk )?space|[Qq]uota exceeded"
-        r"|free space .* insufficient",
+        r"|free space .* insufficient|free space in thin pool .* reached threshold|data space .* full",
         _plain(OutOfSpaceError),
     ),
     (r"volume '.*(vztmpl|import|iso)/.*' does not exist|no such template", _plain(ImageMissingError)),

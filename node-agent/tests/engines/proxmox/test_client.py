@@ -215,6 +215,10 @@ async def test_nobody_listens(made: Lab) -> None:
         ),
         ("bridge 'vnet1' does not exist", BridgeMissingError),
         ("rbd error: (28) No space left on device", OutOfSpaceError),
+        (
+            "lvcreate 'x' error: Cannot create new thin volume, free space in thin pool x reached threshold.",
+            OutOfSpaceError,
+        ),
         ("got no worker upid - start worker failed", OutcomeUnknownError),
         ("Permission check failed (/storage/btr, Datastore.AllocateSpace)", EngineDeniedError),
         ("something new", AdapterError),
