@@ -19,10 +19,15 @@ MOST = 64
 
 
 def found(wanted: Wanted, seen: Observed) -> bool:
-    """Whether somebody else changed the guest's configuration."""
-    if seen.engine is None or seen.record is None or not seen.record.applied:
+    """Whether somebody else changed the guest's configuration. What a write of ours left half done, as after
+    a crash, is nobody else's.
+    """
+    record = seen.record
+    if seen.engine is None or record is None or len(record.applied) != 1:
         return False
-    return seen.engine.config_digest not in (*seen.record.applied, wanted.digest.full)
+    if record.life is not None and record.life.state is LifecycleState.CREATING:
+        return False
+    return seen.engine.config_digest not in (*record.applied, wanted.digest.full)
 
 
 def removed(seen: Observed) -> bool:

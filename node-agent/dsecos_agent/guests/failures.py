@@ -63,7 +63,7 @@ def explain(failed: ActionFailedError) -> Block:
     text = str(error) or repr(error)
     if isinstance(error, NotFoundError) and isinstance(action, CloneRoot):
         return Block(Type.GUEST_READY, Reason.GUEST_TEMPLATE_MISSING, text, stalled=False)
-    if isinstance(error, GuestFailedError) and isinstance(action, Migrate):
+    if isinstance(error, GuestFailedError | NotFoundError) and isinstance(action, Migrate):
         return Block(action.step, Reason.MIGRATION_FAILED, text, stalled=True)
     reason, stalled = reason_of(error)
     return Block(action.step, reason, text, stalled=stalled)

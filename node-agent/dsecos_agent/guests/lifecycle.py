@@ -66,6 +66,11 @@ def begin(
     """
     if life is not None and life.cause is Cause.FAILED and life.transitions[0].from_ is state:
         return life
+    if state is LifecycleState.DESTROYING:
+        if life is None:
+            return None  # what was never there, or only half, leaves no life
+        if life.state is not LifecycleState.DESTROYING:
+            life = enter(life, LifecycleState.STOPPED, cause, message, now)
     return enter(life, state, cause, message, now)
 
 
@@ -77,6 +82,8 @@ def done(
     now: str,
 ) -> Lifecycle | None:
     """The action has ended, in `to` where that is known; what `begin` passed over is made up for."""
+    if through is LifecycleState.DESTROYING:
+        return life
     if through is not None and (life is None or life.state not in (through, to)):
         life = enter(life, through, *why, now)
     return life if to is None else enter(life, to, *why, now)

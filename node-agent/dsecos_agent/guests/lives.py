@@ -56,8 +56,6 @@ class Lives:
             changes |= {"started": True, "started_at": self.now(), "boot": self._boot}
             if wanted is not None and wanted.restart not in (None, record.restart_refused):
                 changes["restart"] = wanted.restart
-        if isinstance(action, do.Migrate):
-            changes["engine_node"] = action.target
         life = lifecycle.begin(record.life, action.through, cause, message, self.now())
         self._records.update(name, owner, life=life, **changes)
 
@@ -143,8 +141,10 @@ def remembered(
         rebooted=record.boot not in ("", boot),
         now=now,
     )
-    if life is not None and record.engine_node and engine.engine_node not in (None, record.engine_node):
-        life = lifecycle.moved(life, record.engine_node, engine.engine_node or "", now)
+    told = record.life is not None and record.life.state is LifecycleState.MIGRATING
+    source, target = record.engine_node, engine.engine_node
+    if life is not None and source and target and source != target and not told:
+        life = lifecycle.moved(life, source, target, now)
     changed = drift.found(wanted, seen)
     first = record.life is None
     return replace(

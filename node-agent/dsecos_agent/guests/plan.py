@@ -14,6 +14,7 @@ The rules:
 - The finalizer goes last, when a look shows that nothing is left to remove.
 """
 
+from dsecos_api.lifecycle import LifecycleState
 from dsecos_api.types import DeletionPolicy, RunPolicy
 
 from dsecos_agent.engines.model import GuestState
@@ -38,7 +39,7 @@ def plan(wanted: Wanted, seen: Observed) -> list[Action]:
     """
     ours = is_ours(wanted.owner_uid, seen)
     if wanted.paused or (ours and seen.busy):
-        return []
+        return [] if wanted.paused else _half_made(wanted, seen)
     if given_away(wanted, seen):
         return [do.Forget(None), do.RemoveFinalizer()] if wanted.deleting else []
     if wanted.deleting:
@@ -57,6 +58,23 @@ def plan(wanted: Wanted, seen: Observed) -> list[Action]:
     return sorted(once, key=lambda action: action.stage)
 
 
+def _half_made(wanted: Wanted, seen: Observed) -> list[Action]:
+    """While the engine is at a guest nothing is done to it, but what was begun by us: a creation that was cut
+    short is gone on with, or ended. The engine knows how far it was.
+    """
+    life = None if seen.record is None else seen.record.life
+    made = life is not None and life.state in (LifecycleState.CREATING, LifecycleState.DESTROYING)
+    if seen.engine is None or seen.engine.state is not GuestState.CREATING or not made:
+        return []
+    if wanted.deleting:
+        return plan_removal(wanted.owner_uid, wanted.removal, seen)
+    return [] if blocks(wanted, seen) else [_create(wanted)]
+
+
+def _create(wanted: Wanted) -> Action:
+    return do.Create(wanted.config, wanted.digest.full, wanted.shared if wanted.own_disks else None)
+
+
 def _settled(seen: Observed) -> bool:
     return seen.engine is not None and seen.engine.state in (GuestState.RUNNING, GuestState.STOPPED)
 
@@ -72,9 +90,9 @@ def plan_removal(owner_uid: str, removal: Removal, seen: Observed) -> list[Actio
     begun = seen.record is not None and seen.record.removal == removal
     done = begun and seen.record is not None and seen.record.removed
     actions: list[Action] = []
-    if ours and seen.alive and not orphans:
+    if ours and seen.alive and not seen.busy and not orphans:
         actions.append(do.Stop())
-    if ours and deletes:
+    if deletes and (ours or (seen.engine is None and not done)):
         actions.append(do.Destroy())
     if deletes and removal.pool is not None and _may_remove(seen.disk, owner_uid, done=done):
         actions.append(do.RemoveDisk(removal.pool))
@@ -165,7 +183,7 @@ def _process(wanted: Wanted, seen: Observed) -> list[Action]:
 def _configuration(wanted: Wanted, seen: Observed, *, restart: bool) -> list[Action]:
     engine, digest = seen.engine, wanted.digest.full
     if engine is None:
-        return [do.Create(wanted.config, digest, wanted.shared if wanted.own_disks else None)]
+        return [_create(wanted)]
     actions: list[Action] = []
     if wanted.own_disks and engine.disk_bytes is not None and engine.disk_bytes < wanted.quota:
         actions.append(do.ResizeDisk(wanted.quota))

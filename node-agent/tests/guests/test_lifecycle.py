@@ -90,6 +90,13 @@ def test_a_move_that_fails_leaves_the_guest_where_it_was() -> None:
     assert (life.state, life.cause) == (S.RUNNING, Cause.FAILED)
 
 
+def test_what_is_destroyed_was_stopped_before() -> None:
+    assert begin(None, S.DESTROYING, Cause.DELETED, "", T1) is None
+    life = begin(at(S.CREATING), S.DESTROYING, Cause.DELETED, "", T1)
+    assert life is not None
+    assert [each.to for each in life.transitions] == [S.DESTROYING, S.STOPPED, S.CREATING]
+
+
 def test_a_move_by_others_is_two_transitions() -> None:
     life = moved(at(S.RUNNING), "pve1", "pve2", T1)
     assert [(each.to, each.cause) for each in life.transitions[:2]] == [

@@ -174,6 +174,27 @@ def test_nothing_is_done_while_the_engine_is_at_it(state: GuestState, changes: d
     assert plan(wanted, model.seen(wanted)) == []
 
 
+def test_a_creation_that_was_cut_short_is_gone_on_with_or_ended() -> None:
+    model, wanted = Model(), wish()
+    converge(model, wanted, kill_after=6)
+    assert model.life == [("Creating", "Created")]
+    assert model.engine is not None
+    model.engine = replace(model.engine, state=GuestState.CREATING)
+    assert names(plan(wanted, model.seen(wanted))) == ["guest-config"]
+    ended = wish(deleting=True)
+    assert "guest-destroy" in names(plan(ended, model.seen(ended)))
+    assert "guest-stop" not in names(plan(ended, model.seen(ended)))
+
+
+def test_what_a_crash_left_half_written_is_nobody_elses() -> None:
+    model, _ = up()
+    wanted = wish(hostname="other")
+    assert model.record is not None
+    model.record = replace(model.record, applied=("old", wanted.digest.full))
+    tampered(model)
+    assert not drift.found(wanted, model.seen(wanted))
+
+
 def test_a_guest_waits_for_its_turn() -> None:
     model, wanted = up()
     model.stop()

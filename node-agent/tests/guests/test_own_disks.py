@@ -20,18 +20,22 @@ from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.blocks import blocks
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.failures import ActionFailedError, explain
+from dsecos_agent.guests.lifecycle import begin, done
+from dsecos_agent.guests.lives import remembered
 from dsecos_agent.guests.plan import plan
 from dsecos_agent.guests.record import Record
 from dsecos_agent.guests.report import status
 from dsecos_agent.guests.state import Observed
 from dsecos_agent.links.protocol import ObservedBridge, ObservedPort
 from dsecos_api.conditions import Reason, Type
+from dsecos_api.lifecycle import Cause, LifecycleState
 
 from .samples import PROXMOX, PVE, UID, guest, wish
 
 LINK = "veth20000i0"
 VOLUMES = [{"name": "pgdata", "size": "5Gi", "deletionPolicy": "Delete"}]
 GIB = 1 << 30
+NOW = "2026-11-22T00:00:00Z"
 
 
 def on_pve(*, link: str | None = LINK, **changes: Any) -> Wanted:
@@ -200,3 +204,17 @@ def test_what_the_engine_makes_is_in_no_pool() -> None:
     assert wanted.removal.pool is None
     assert wanted.removal.volumes == ()
     assert wanted.shared == Path("/home/run/guests/shop-12345678")
+
+
+def test_a_move_by_others_is_told_and_one_of_ours_is_not_told_twice() -> None:
+    wanted = on_pve()
+    known = done(None, None, LifecycleState.RUNNING, (Cause.CREATED, ""), NOW)
+    record = Record(UID, life=known, engine_node="pve1", applied=(wanted.digest.full,))
+
+    def life(record: Record) -> list[tuple[str, str]]:
+        found = remembered(record, wanted, seen(wanted, node="pve2"), [], dict, boot="", now=NOW).life
+        return [] if found is None else [(each.to, each.cause) for each in reversed(found.transitions)]
+
+    assert life(record)[1:] == [("Migrating", "Outside"), ("Running", "Outside")]
+    begun = begin(known, LifecycleState.MIGRATING, Cause.MIGRATION, "to pve2", NOW)
+    assert life(replace(record, life=begun))[1:] == [("Migrating", "Migration"), ("Running", "Migration")]
