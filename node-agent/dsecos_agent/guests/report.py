@@ -4,23 +4,20 @@ the clock.
 Messages name things, never counters or times, so that they do not flap.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dsecos_api import Guest
 from dsecos_api.conditions import GUEST_STEPS, Reason, Type
 from dsecos_api.guest import GuestStatus
-from dsecos_api.stack import ServiceStatus
 from dsecos_api.types import RunPolicy
 from dsecos_runtime import Conditions
 
-from dsecos_agent.compose.protocol import Service
 from dsecos_agent.engines.model import GuestState
 from dsecos_agent.guests import drift
 from dsecos_agent.guests.blocks import blocks, elsewhere, given_away, refused_restart
 from dsecos_agent.guests.desired import Block, Wanted
 from dsecos_agent.guests.plan import bring_up_due
-from dsecos_agent.guests.services import Verdict, judge
+from dsecos_agent.guests.services import Verdict, judge, statuses
 from dsecos_agent.guests.state import Observed, Phase
 
 NOT_RUNNING = {RunPolicy.STOPPED: Reason.STOPPED, RunPolicy.SUSPENDED: Reason.SUSPENDED}
@@ -95,7 +92,7 @@ def status(
         engine_node=engine.engine_node if engine is not None else None,
         restart=record.restart if record is not None else None,
         drift=_drift(wanted, seen),
-        services=service_statuses(seen.services or ()),
+        services=statuses(seen.services or ()),
     )
 
 
@@ -117,29 +114,6 @@ def _drift(wanted: Wanted, seen: Observed) -> list[str]:
     if drift.removed(seen):
         return [drift.REMOVED] if drift.held(wanted, seen) else []
     return list(seen.record.drift) if seen.record is not None else []
-
-
-def service_statuses(services: Sequence[Service]) -> list[ServiceStatus]:
-    """One entry a service; of several containers the worst is shown."""
-    worst: dict[str, Service] = {}
-    for service in services:
-        other = worst.get(service.name)
-        if other is None or _badness(service) > _badness(other):
-            worst[service.name] = service
-    return [
-        ServiceStatus(
-            name=name,
-            image=service.image,
-            state=service.state,
-            health=None if service.health in ("", "none") else service.health,
-            restarts=service.restarts,
-        )
-        for name, service in sorted(worst.items())
-    ]
-
-
-def _badness(service: Service) -> tuple[bool, bool, bool]:
-    return (service.state != "running", service.health == "unhealthy", service.health == "starting")
 
 
 def _conclude(conditions: Conditions, wanted: Wanted, seen: Observed, found: list[Finding]) -> None:

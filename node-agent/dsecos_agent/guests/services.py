@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import yaml
+from dsecos_api.stack import ServiceStatus
 
 from dsecos_agent.compose.protocol import Service
 
@@ -98,3 +99,26 @@ def _state(service: Expected, container: Service) -> str:
     if container.state in ("restarting", "paused"):
         return "unhealthy"
     return "down"
+
+
+def statuses(services: Sequence[Service]) -> list[ServiceStatus]:
+    """One entry a service; of several containers the worst is shown."""
+    worst: dict[str, Service] = {}
+    for service in services:
+        other = worst.get(service.name)
+        if other is None or _badness(service) > _badness(other):
+            worst[service.name] = service
+    return [
+        ServiceStatus(
+            name=name,
+            image=service.image,
+            state=service.state,
+            health=None if service.health in ("", "none") else service.health,
+            restarts=service.restarts,
+        )
+        for name, service in sorted(worst.items())
+    ]
+
+
+def _badness(service: Service) -> tuple[bool, bool, bool]:
+    return (service.state != "running", service.health == "unhealthy", service.health == "starting")
