@@ -114,7 +114,7 @@ class Access:
             attempts = 0
             for pause in back_off(0.2, 5.0):
                 try:
-                    return await step(await self.tasks.resume(name))
+                    return await step(await self._resumed(name))
                 except GuestLockedError:
                     if self.clock.elapsed() - begin > self.settings.lock_limit:
                         raise
@@ -125,6 +125,22 @@ class Access:
                     get_logger().info("guest is looked at again", guest=name, why=str(error))
                 await self.clock.sleep(pause)
             raise AssertionError("pauses have no end")
+
+    async def _resumed(self, name: str) -> Resumed | None:
+        try:
+            return await self.tasks.resume(name)
+        except EngineUnreachableError:
+            intent, claim = self.journal.read(name).intent, self.claims.of(name)
+            listing = await self.places.listing()
+            place = listing.find(name, None, claim.vmid if claim else None)
+            if intent is None or place is None or intent.node not in listing.away:
+                raise
+            if place.node in listing.away:
+                raise
+            # The guest was moved away from a node that is lost, and what that node was doing to it is over:
+            # HA moves nothing before the node is fenced.
+            self.journal.write(name, self.journal.read(name).over())
+            return Resumed(intent, None)
 
     async def ours(self, name: str, owner_uid: str) -> Found | None:
         """The guest with its configuration as it is now; None when there is none.

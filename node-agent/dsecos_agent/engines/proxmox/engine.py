@@ -36,6 +36,7 @@ from dsecos_agent.engines.proxmox.journal import Journal
 from dsecos_agent.engines.proxmox.lifecycle import Lifecycle
 from dsecos_agent.engines.proxmox.local import LocalGuests, set_addresses
 from dsecos_agent.engines.proxmox.moves import Moves
+from dsecos_agent.engines.proxmox.places import Place
 from dsecos_agent.engines.proxmox.settings import ProxmoxSettings
 from dsecos_agent.engines.proxmox.templates import Templates
 from dsecos_agent.engines.proxmox.watch import StateWatches
@@ -69,7 +70,7 @@ class ProxmoxEngine:
         self._disks = Disks(access, self._creation, self._lifecycle)
         self._moves = Moves(access)
         self._looking = observe.Looking(access, is_here=local is not None)
-        self._watches = StateWatches(access.places, clock, settings.watch_interval)
+        self._watches = StateWatches(access.places, self._runs, clock, settings.watch_interval)
 
     async def ensure_ready(self) -> None:
         """Nothing has to be prepared; look whether Proxmox takes our credential."""
@@ -222,6 +223,9 @@ class ProxmoxEngine:
         if found is None or now is None or not now.runs or now.is_suspended:
             raise GuestNotRunningError(f"guest {name} is {'not running' if found else 'not there'}")
         return found
+
+    async def _runs(self, place: Place) -> bool:
+        return (await self._access.now(place)).runs
 
     def _at_the_node(self, found: Found, capability: Capability) -> LocalGuests:
         settings = self._access.settings

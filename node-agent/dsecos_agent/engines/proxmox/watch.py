@@ -1,17 +1,18 @@
 """Notice that a guest has stopped: one look at the cluster now and then, for all that are watched.
 
-There is nothing to wait on: the API has no events. The listing's status may be some ten seconds old; guests
-that the agent stops itself it knows of, and the others' death is noticed by the next look.
+There is nothing to wait on: the API has no events. The listing's status may be some ten seconds old, also
+just after a start, so a guest that seems to have stopped is asked for itself.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from dsecos_runtime import get_logger
 
 from dsecos_agent.adapter_errors import AdapterError
 from dsecos_agent.engines.proxmox.clock import Clock
-from dsecos_agent.engines.proxmox.places import Listing, Places
+from dsecos_agent.engines.proxmox.places import Listing, Place, Places
+from dsecos_agent.engines.proxmox.refusals import GuestGoneError
 
 
 class _Handle:
@@ -28,8 +29,15 @@ class _Handle:
 class StateWatches:
     """At most one watch a guest, of its present life; nothing is asked while nothing is watched."""
 
-    def __init__(self, places: Places, clock: Clock, interval: float) -> None:
-        """`interval` in seconds. Must be used on one event loop."""
+    def __init__(
+        self,
+        places: Places,
+        runs: Callable[[Place], Awaitable[bool]],
+        clock: Clock,
+        interval: float,
+    ) -> None:
+        """`runs` asks a guest's node; `interval` is in seconds. Must be used on one event loop."""
+        self._runs = runs
         self._places = places
         self._clock = clock
         self._interval = interval
@@ -56,21 +64,26 @@ class StateWatches:
             watched = list(self._watched)
             try:
                 listing = await self._places.listing()
+                ended = [name for name in watched if not await self._may_run(name, listing)]
             except AdapterError as error:
                 get_logger().info("watched guests cannot be seen", error=str(error))
-            else:
-                for name in watched:
-                    if not _may_run(name, listing) and (callback := self._watched.pop(name, None)):
-                        callback(name)
+                ended = []
+            for name in ended:
+                if callback := self._watched.pop(name, None):
+                    callback(name)
             await self._clock.sleep(self._interval)
         self._looking = None
+
+    async def _may_run(self, name: str, listing: Listing) -> bool:
+        places = [p for p in listing.places.values() if p.marks is not None and p.marks.guest == name]
+        # A node that is away says nothing, and one that has just come back says "unknown".
+        if any(place.node in listing.away or place.status != "stopped" for place in places):
+            return True
+        try:
+            return any([await self._runs(place) for place in places])
+        except GuestGoneError:
+            return False
 
     def _remove_if(self, name: str, callback: Callable[[str], None]) -> None:
         if self._watched.get(name) is callback:
             del self._watched[name]
-
-
-def _may_run(name: str, listing: Listing) -> bool:
-    places = [p for p in listing.places.values() if p.marks is not None and p.marks.guest == name]
-    # A node that is away says nothing, and one that has just come back says "unknown".
-    return any(place.node in listing.away or place.status != "stopped" for place in places)

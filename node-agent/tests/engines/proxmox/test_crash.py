@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from dsecos_agent.engines.model import GuestKind, Limits, ObservedGuest
+from dsecos_agent.engines.model import GuestConfig, GuestKind, Limits, ObservedGuest
 from dsecos_agent.engines.proxmox.engine import ProxmoxEngine
 
 from .world import GIB, OWNER, Lab, config, lab
@@ -47,12 +47,17 @@ class Operation:
     kinds: tuple[GuestKind, ...] = (CONTAINER, VM)
 
 
+def alike(name: str, kind: GuestKind) -> GuestConfig:
+    """The same for all but its name, so that digests can be compared."""
+    return config(name, kind=kind, hostname="guest", interfaces=config("same").interfaces)
+
+
 def write(engine: ProxmoxEngine, name: str, kind: GuestKind) -> Awaitable[object]:
-    return engine.write_config(config(name, kind=kind, hostname="guest"))
+    return engine.write_config(alike(name, kind))
 
 
 def rewrite(engine: ProxmoxEngine, name: str, kind: GuestKind) -> Awaitable[object]:
-    return engine.write_config(replace(config(name, kind=kind), hostname="other"))
+    return engine.write_config(replace(alike(name, kind), hostname="other"))
 
 
 def start(engine: ProxmoxEngine, name: str, kind: GuestKind) -> Awaitable[object]:

@@ -19,6 +19,7 @@ from dsecos_agent.engines.errors import (
 )
 from dsecos_agent.engines.model import GuestKind, GuestState, RootImage
 from dsecos_agent.engines.proxmox.engine import ProxmoxEngine
+from dsecos_agent.engines.proxmox.journal import Intent, Journal
 from dsecos_proxmox_simulator import (
     DroppedConnection,
     FailedTask,
@@ -173,6 +174,21 @@ async def test_a_node_that_is_away_is_said_and_nothing_is_done(made: Lab, engine
     made.world.node_up("pve2")
     assert await state(engine) is GuestState.STOPPED
     assert issued(made) == before
+
+
+async def test_what_a_lost_node_was_doing_to_a_guest_that_has_left_it_is_over(
+    made: Lab, engine: ProxmoxEngine
+) -> None:
+    await engine.write_config(config("one"))
+    guest = await engine.get("one")
+    assert guest is not None
+    journal = Journal(made.home / "state/guests")
+    journal.write("one", journal.read("one").begun(Intent("start", "pve1", int(guest.engine_id), 0.0)))
+    made.world.node_down("pve1")
+    with pytest.raises(EngineUnreachableError):
+        await engine.start("one", OWNER)
+    made.world.move_guest(int(guest.engine_id), "pve2")
+    assert (await engine.start("one", OWNER)).engine_node == "pve2"
 
 
 async def test_a_guest_that_was_moved_by_hand_is_found_where_it_is(made: Lab, engine: ProxmoxEngine) -> None:
