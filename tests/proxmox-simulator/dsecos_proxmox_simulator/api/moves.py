@@ -138,8 +138,13 @@ def may_migrate_machine(request: Request) -> object:
     guest = request.guest("qemu")
     others = [name for name, node in request.world.nodes.items() if node.online and name != guest.node]
     local = [
-        {"volid": v.split(",")[0], "size": properties.to_bytes(properties.split(v).get("size", "0"))}
-        for _key, v in guest.owned_disks()
+        {
+            "volid": v.split(",")[0],
+            "size": properties.to_bytes(properties.split(v).get("size", "0")),
+            "cdrom": int("media=cdrom" in v),
+            "is_unused": int(key.startswith("unused")),
+        }
+        for key, v in guest.owned_disks()
         if not _storage(request.world, v).shared
     ]
     return {
