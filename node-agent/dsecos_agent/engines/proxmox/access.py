@@ -14,10 +14,15 @@ from typing import Any, TypeVar
 
 from dsecos_runtime import get_logger
 
-from dsecos_agent.adapter_errors import NotOursError
-from dsecos_agent.engines.errors import EngineUnreachableError, GuestLockedError, OutcomeUnknownError
+from dsecos_agent.adapter_errors import AdapterError, NotOursError
+from dsecos_agent.engines.errors import (
+    EngineDeniedError,
+    EngineUnreachableError,
+    GuestLockedError,
+    OutcomeUnknownError,
+)
 from dsecos_agent.engines.model import ConfigDigest, GuestKind
-from dsecos_agent.engines.proxmox import container, machine, options, refusals
+from dsecos_agent.engines.proxmox import container, machine, options, privileges, refusals
 from dsecos_agent.engines.proxmox.claims import Claims
 from dsecos_agent.engines.proxmox.client import Client
 from dsecos_agent.engines.proxmox.clock import Clock
@@ -118,6 +123,8 @@ class Access:
                 except GuestLockedError:
                     if self.clock.elapsed() - begin > self.settings.lock_limit:
                         raise
+                except refusals.UnnamedPrivilegeError as denied:
+                    raise await self._named(denied) from denied
                 except (OutcomeUnknownError, refusals.GuestModifiedError, refusals.GuestGoneError) as error:
                     attempts += 1
                     if attempts >= ATTEMPTS:
@@ -141,6 +148,14 @@ class Access:
             # HA moves nothing before the node is fenced.
             self.journal.write(name, self.journal.read(name).over())
             return Resumed(intent, None)
+
+    async def _named(self, denied: refusals.UnnamedPrivilegeError) -> EngineDeniedError:
+        """The same denial with what is missing, where that can be found out."""
+        try:
+            lacking = privileges.needed_always(await privileges.check(self.client, self.settings))
+        except AdapterError:
+            return denied
+        return EngineDeniedError(f"{denied}. Missing: {', '.join(map(str, lacking))}") if lacking else denied
 
     async def ours(self, name: str, owner_uid: str) -> Found | None:
         """The guest with its configuration as it is now; None when there is none.

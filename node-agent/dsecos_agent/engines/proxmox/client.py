@@ -197,8 +197,10 @@ class Client:
         if status == 403:
             return refusals.denied(text, str(request))
         if status == 401:
+            who = self._settings.token.partition("=")[0] or self._settings.user
             return EngineDeniedError(
-                f"{request}: Proxmox refuses the credential: {text or 'no reason given'}"
+                f"{request}: Proxmox refuses the credential of {who} ({text or 'no reason given'}): "
+                "it is wrong, expired or removed, so give the Node another one"
             )
         kind = _OF_STATUS.get(status, AdapterError)
         if status > 500 and kind is AdapterError:

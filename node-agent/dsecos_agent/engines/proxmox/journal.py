@@ -109,7 +109,9 @@ class Journal:
     def forget(self, guest: str) -> None:
         """Nothing is noted any more."""
         self._point("proxmox-before-note")
-        self._file(guest).unlink(missing_ok=True)
+        for path in (self._file(guest), self._file(guest).with_suffix(".json.tmp")):
+            # Who was killed while he wrote has left the second.
+            path.unlink(missing_ok=True)
         self._point("proxmox-after-note")
 
     def claims(self) -> Mapping[int, str]:

@@ -55,6 +55,10 @@ class NameTakenError(AdapterError):
     """A snapshot of this name is there already."""
 
 
+class UnnamedPrivilegeError(EngineDeniedError):
+    """Status 403 that does not say which privilege is missing."""
+
+
 class TaskUnknownError(RetryableError):
     """The node does not know this task, or not yet."""
 
@@ -129,7 +133,7 @@ def denied(text: str, what: str) -> EngineDeniedError:
         )
     if match := _REASON.search(text):
         return EngineDeniedError(f"{what}: {match['reason']}")
-    return EngineDeniedError(
+    return UnnamedPrivilegeError(
         f"{what}: the credential lacks a privilege for it, and Proxmox does not say which: "
         "compare its roles with the list in the documentation"
     )

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import structlog
 from dsecos_agent.adapter_errors import AdapterError
-from dsecos_agent.engines.model import Capabilities, GuestConfig
+from dsecos_agent.engines.model import Capabilities, GuestConfig, ObservedGuest
 from dsecos_agent.engines.protocol import Engine
 
 from .converge import Controller
@@ -138,7 +138,7 @@ async def _live(maker: Maker, connection: Connection) -> None:
                 case "converge":
                     answer = await controller.converge(*args)
                 case "story":
-                    answer = [*controller.calls[-25:], *map(str, await engine.list_guests())]
+                    answer = [*controller.calls[-25:], *map(_told, await engine.list_guests())]
                 case "capabilities":
                     await engine.ensure_ready()
                     answer = await engine.capabilities()
@@ -148,6 +148,13 @@ async def _live(maker: Maker, connection: Connection) -> None:
         except Exception as error:  # noqa: BLE001 - told to the parent, which makes a failure of it
             answer = error if isinstance(error, TimeoutError) else RuntimeError(traceback.format_exc())
         connection.send(answer)
+
+
+def _told(guest: ObservedGuest) -> str:
+    where = f" on {guest.engine_node}" if guest.engine_node else ""
+    lock = f", locked by {guest.lock}" if guest.lock else ""
+    digests = f"configured {guest.config_digest}, booted {guest.booted_digest}"
+    return f"{guest.name} ({guest.engine_id}{where}) of {guest.owner_uid}: {guest.state}{lock}, {digests}"
 
 
 class EngineProcess:

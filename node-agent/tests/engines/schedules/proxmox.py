@@ -232,6 +232,7 @@ class _Stage:
             self._world.destroy_guest(vmid)
         self._simulator.tasks.history.clear()
         self._simulator.calls.clear()
+        self._simulator.schema_errors.clear()
         self._histories.clear()
         self._weather.struck.clear()
         self._foreign = {}
