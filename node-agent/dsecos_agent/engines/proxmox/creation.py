@@ -9,7 +9,7 @@ from dsecos_runtime import get_logger
 from dsecos_agent.adapter_errors import UnsupportedError
 from dsecos_agent.engines.errors import GuestLockedError, ImageMissingError
 from dsecos_agent.engines.model import GuestConfig, GuestKind
-from dsecos_agent.engines.proxmox import container, machine, options, refusals
+from dsecos_agent.engines.proxmox import container, machine, options, properties, refusals
 from dsecos_agent.engines.proxmox.access import MAPPING, Access, Found, is_unfinished
 from dsecos_agent.engines.proxmox.lifecycle import Lifecycle
 from dsecos_agent.engines.proxmox.places import Listing, Place
@@ -18,11 +18,14 @@ from dsecos_agent.engines.proxmox.templates import CloneSources, Templates
 from dsecos_agent.storage.protocol import Archive
 
 
-class Mounts(Protocol):
-    """Directories of the host in a guest: root's on the node alone, so a part of `local.LocalGuests`."""
+class RootOnNode(Protocol):
+    """What no token may set, root's on the node alone: a part of `local.LocalGuests`."""
 
     def set_mounts(self, vmid: int, mounts: Mapping[str, str]) -> Awaitable[None]:
         """Set exactly these mount points of a container."""
+
+    def set_features(self, vmid: int, *, keyctl: bool) -> Awaitable[None]:
+        """Switch a feature of a container, from its next start on."""
 
 
 class Creation:
@@ -34,15 +37,15 @@ class Creation:
         lifecycle: Lifecycle,
         templates: Templates,
         find: Callable[[str], Archive | None],
-        mounts: Mounts | None,
+        root: RootOnNode | None,
     ) -> None:
-        """`find` gives an image's archive on this host."""
+        """`find` gives an image's archive on this host; `root` is there when this host is the node."""
         self._access = access
         self._lifecycle = lifecycle
         self._templates = templates
         self._sources = CloneSources(access.client, access.settings, GuestKind.VM)
         self._find = find
-        self._mounts = mounts
+        self._root = root
         self._uploading = asyncio.Lock()
         self._uploaded: dict[str, str] = {}
         """Digest of an archive -> its volume, seen on the storage in this process' life."""
@@ -50,7 +53,7 @@ class Creation:
     async def write(self, config: GuestConfig) -> bool:
         """Create the guest or change it; whether something was written. Raises as the protocol says."""
         MAPPING[config.kind].settings(config)
-        if config.mounts and self._mounts is None:
+        if config.mounts and self._root is None:
             raise UnsupportedError(
                 f"guest {config.name}: directories of the host are mounted by root on the node, where this "
                 "agent is not"
@@ -65,8 +68,9 @@ class Creation:
             if config.kind is GuestKind.VM:
                 # A clone is its template's likeness until it is told otherwise.
                 await self._change(config, Found(place, await self._access.config(place)))
-            elif config.mounts and self._mounts is not None:
-                await self._mounts.set_mounts(place.vmid, container.host_mounts(config))
+            else:
+                nests = config.nesting and not config.privileged
+                await self._by_root(place, self._mounts_due(config, {}), keyctl=nests)
             return True
 
         return await self._access.settled(config.name, step)
@@ -164,17 +168,32 @@ class Creation:
             raise UnsupportedError(f"guest {config.name} is there as {found.place.kind}: make it anew")
         to_set, unwanted = mapping.config_changes(config, found.raw)
         growing = mapping.growing(config, found.raw)
-        mounts = self._mounts_to_set(config, found.raw)
-        if not (to_set or unwanted or growing or mounts is not None):
+        mounts, keyctl = self._mounts_due(config, found.raw), self._keyctl_due(config, found)
+        if not (to_set or unwanted or growing or mounts is not None or keyctl):
             return False
         found.check_lock()
         if to_set or unwanted:
             await self._put(config, found, to_set, unwanted)
         for disk, size in growing.items():
             await self.resize(config.name, found.place, disk, size)
-        if mounts is not None and self._mounts is not None:
-            await self._mounts.set_mounts(found.place.vmid, mounts)
+        await self._by_root(found.place, mounts, keyctl=keyctl)
         return True
+
+    async def _by_root(self, place: Place, mounts: Mapping[str, str] | None, *, keyctl: bool) -> None:
+        if self._root is None:
+            return
+        if mounts is not None:
+            await self._root.set_mounts(place.vmid, mounts)
+        if keyctl:
+            await self._root.set_features(place.vmid, keyctl=True)
+
+    def _keyctl_due(self, config: GuestConfig, found: Found) -> bool:
+        """Docker in an unprivileged container wants a keyring for each of its own (pct.conf(5), features)."""
+        if config.kind is GuestKind.VM or config.privileged or not config.nesting:
+            return False
+        here = self._root is not None and found.place.node == self._access.settings.node
+        features = properties.parse(str(found.raw.get("features", "")))
+        return here and not properties.is_true(features.get("keyctl", "0"))
 
     async def _put(
         self, config: GuestConfig, found: Found, to_set: Mapping[str, Any], unwanted: tuple[str, ...]
@@ -200,7 +219,7 @@ class Creation:
             detail=f"{disk} {size}",
         )
 
-    def _mounts_to_set(self, config: GuestConfig, raw: options.Raw) -> Mapping[str, str] | None:
+    def _mounts_due(self, config: GuestConfig, raw: options.Raw) -> Mapping[str, str] | None:
         if config.kind is GuestKind.VM:
             return None
         wanted = container.host_mounts(config)
