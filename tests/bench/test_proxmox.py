@@ -69,6 +69,7 @@ def settings(pve: Simulator) -> ProxmoxSettings:
         fingerprint=pve.fingerprint,
         storage=STORAGE,
         connections=AT_A_TIME,
+        # By default fewer: the simulator's disks know no contention, a real node's do.
         node_tasks=AT_A_TIME,
         storage_tasks=AT_A_TIME,
     )

@@ -12,6 +12,9 @@ from .model import Wanted
 PAUSE = 0.03
 """Seconds between two rounds of which the first met an error."""
 
+PATIENCE = 0.25
+"""Seconds until a guest that starts or stops is looked at again."""
+
 MakeConfig = Callable[[str, Wanted], GuestConfig]
 
 
@@ -81,7 +84,7 @@ class Controller:
             await self._settle(guest, want)
         else:
             self.calls.append(f"{name} is {guest.state}")
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PATIENCE)
         return len(self.calls) > before
 
     async def _settle(self, guest: ObservedGuest, want: Wanted) -> None:
