@@ -197,7 +197,7 @@ class Client:
         if status == 403:
             return refusals.denied(text, str(request))
         if status == 401:
-            who = self._settings.token.partition("=")[0] or self._settings.user
+            who = self._settings.identity
             return EngineDeniedError(
                 f"{request}: Proxmox refuses the credential of {who} ({text or 'no reason given'}): "
                 "it is wrong, expired or removed, so give the Node another one"

@@ -71,6 +71,11 @@ class ProxmoxSettings:
     storage_tasks: int = 4
     """Of those that write a disk, at the same time on one storage."""
 
+    @property
+    def identity(self) -> str:
+        """Who we are to Proxmox VE, as its tasks name it: `user@realm!name`, or `user@realm`."""
+        return self.token.partition("=")[0] or self.user
+
     def limit_of(self, verb: str) -> float:
         """Seconds that a task of this verb may take."""
         return self.task_limits.get(verb, self.task_limit)

@@ -58,6 +58,11 @@ HEAVY = frozenset(
 )
 """Verbs that keep a node busy; those that only wait do not hold the others up."""
 
+BY_MANAGER = frozenset(
+    {"hastart", "hastop", "hashutdown", "hamigrate", "harelocate", "vzmigrate", "qmigrate"}
+)
+"""What the HA manager does in its own name when we ask it to."""
+
 CLOCKS_APART = 600
 """Seconds that the node's clock may be behind ours when a task is looked for by its start."""
 
@@ -246,7 +251,8 @@ class Tasks:
                 since=max(0, int(intent.since) - CLOCKS_APART),
                 vmid=intent.vmid,
             )
-            if candidates := [task for task in tasks if _may_be(task, intent, known)]:
+            whose = self._settings.identity
+            if candidates := [task for task in tasks if _may_be(task, intent, known, whose)]:
                 # One that runs before one that has ended, and the latest of them.
                 chosen = max(candidates, key=lambda task: (not task.get("endtime"), task["starttime"]))
                 get_logger().info("task found", guest=guest, verb=intent.verb, task=chosen["upid"])
@@ -275,6 +281,11 @@ def _exit_status(status: Mapping[str, Any]) -> str:
     return "" if exit_status.startswith(("unexpected status", "unable to read tail")) else exit_status
 
 
-def _may_be(task: Mapping[str, Any], intent: Intent, known: tuple[str, ...]) -> bool:
-    workers = WORKERS.get(intent.verb, frozenset())
-    return task.get("type") in workers and upid.is_upid(task.get("upid")) and task["upid"] not in known
+def _may_be(task: Mapping[str, Any], intent: Intent, known: tuple[str, ...], whose: str) -> bool:
+    """What an administrator does to the same guest by hand is not what we have asked for."""
+    name = task.get("upid")
+    if not upid.is_upid(name) or name in known:
+        return False
+    found = upid.parse(str(name))
+    ours = found.user == whose or found.kind in BY_MANAGER
+    return ours and task.get("type") in WORKERS.get(intent.verb, frozenset())

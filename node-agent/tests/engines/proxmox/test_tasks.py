@@ -20,7 +20,7 @@ from dsecos_proxmox_simulator import LostAnswer, SlowTask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .world import Lab, QuickClock, lab
+from .world import PRIVILEGES, Lab, QuickClock, lab
 
 NODE = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 WORD = st.text("abcdefghijklmnopqrstuvwxyz0123456789@.!-_", min_size=1, max_size=12)
@@ -212,3 +212,20 @@ async def test_while_the_node_is_away_nothing_is_begun(tmp_path: Path) -> None:
         assert journal.read("one").intent is not None
         await api.close()
         assert other.simulator.issued() == []
+
+
+async def test_what_somebody_else_does_to_the_guest_meanwhile_is_not_taken_for_ours(
+    made: Lab, client: Client
+) -> None:
+    secret = made.simulator.add_token("admin@pve", "hand", {"/": PRIVILEGES}, privsep=False)
+    by_hand = Client(
+        made.settings(token=f"admin@pve!hand={secret}"), sleep=QuickClock().sleep, point=lambda _: None
+    )
+    path = "/nodes/pve1/lxc/100/status/start"
+    journal = Journal(made.home / "journal", point=lambda _: None)
+    journal.write("one", Entry().begun(Intent("start", "pve1", 100, QuickClock().now())))
+    await by_hand.post(path)
+    await by_hand.close()
+    resumed = await tasks_of(made, client).resume("one")
+    assert resumed is not None
+    assert resumed.result is None, "our own was never begun"
