@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from dsecos_agent.adapter_errors import UnsupportedError
-from dsecos_agent.engines.lxc import LxcEngine
+from dsecos_agent.engines.lxc import LxcEngine, life
 from dsecos_agent.engines.lxc.subids import IdRange
 from dsecos_agent.engines.model import (
     Capability,
@@ -75,6 +75,10 @@ def make_config(home: Path) -> Callable[..., GuestConfig]:
 def groups(name: str) -> set[str]:
     """Names of the guest's control groups, in all hierarchies."""
     return {path.name for path in Path("/sys/fs/cgroup").glob(f"**/lxc.*.{name}*")}
+
+
+def is_zombie(pid: int | None) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def parent_of(pid: int) -> int:
@@ -382,3 +386,20 @@ async def test_a_privileged_guest_is_one_only_by_name(
     guest = await engine.start("one", OWNER)
     assert guest.id_map is None
     assert uid_of(guest.init_pid) == 0
+
+
+async def test_a_monitor_that_waits_for_an_init_that_is_gone_holds_nothing_up(
+    engine: Engine, make_config: Callable[..., GuestConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(life, "STOP_SLACK", 0.5)
+    await engine.write_config(make_config("one"))
+    guest = await engine.start("one", OWNER)
+    assert guest.init_pid is not None
+    monitor = parent_of(guest.init_pid)
+    os.kill(monitor, signal.SIGSTOP)
+    os.kill(guest.init_pid, signal.SIGKILL)
+    await until(lambda: is_zombie(guest.init_pid))
+    again = await engine.start("one", OWNER)
+    assert again.state is GuestState.RUNNING
+    assert again.init_pid != guest.init_pid
+    assert parent_of(again.init_pid or 0) != monitor

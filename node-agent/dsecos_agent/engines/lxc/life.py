@@ -90,7 +90,9 @@ class Life:
         try:
             await self._tool("lxc-stop", name, *how, time_limit=grace + STOP_SLACK)
         except ToolTimeoutError:
-            await self._tool("lxc-stop", name, "-k", time_limit=STOP_SLACK)
+            # A monitor that hangs answers no tool: what it leaves is ended without it.
+            with contextlib.suppress(ToolTimeoutError):
+                await self._tool("lxc-stop", name, "-k", time_limit=STOP_SLACK)
         self._kill_orphan(name)
 
     async def suspend(self, name: str, owner_uid: str) -> None:
@@ -130,7 +132,7 @@ class Life:
             guest = await asyncio.to_thread(self._guests.owned, name, owner_uid)
             if guest is None or guest.state not in {GuestState.STARTING, GuestState.STOPPING}:
                 return guest
-            if asyncio.get_running_loop().time() > deadline:
+            if asyncio.get_running_loop().time() > deadline and not await self._end_monitor(name, guest):
                 raise GuestFailedError(f"guest {name} stays {guest.state}", self._guests.log_tail(name))
             await asyncio.sleep(0.02)
 
@@ -158,6 +160,15 @@ class Life:
         # The tools ask the monitor and read the configuration. A guest that has lost either has its groups.
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             cgroups.hold(cgroups.of_process(guest.init_pid or 0), frozen=wanted is GuestState.SUSPENDED)
+
+    async def _end_monitor(self, name: str, guest: ObservedGuest) -> bool:
+        # An init that is killed while liblxc sets it up can leave a monitor that waits for ever.
+        monitor = await asyncio.to_thread(state.monitor_of, self._lxcpath, name)
+        if monitor is None or guest.init_pid is not None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(monitor, signal.SIGKILL)
+        return True
 
     def _kill_orphan(self, name: str) -> None:
         # An init whose monitor was killed: liblxc calls such a guest stopped and would start a second one. Or

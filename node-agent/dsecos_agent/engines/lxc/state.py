@@ -6,6 +6,7 @@ the digest that it was started with and its owner. And liblxc's monitor listens 
 `<lxcpath>/<name>/command` from before init starts until after all is undone.
 """
 
+import contextlib
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,16 @@ def read_boot(directory: Path) -> Boot | None:
         return None
     boot = Boot(int(words[0]), int(words[1]), words[2], words[3] if len(words) == 4 else None)
     return boot if is_alive(boot) else None
+
+
+def monitor_of(lxcpath: Path, name: str) -> int | None:
+    """Pid of liblxc's monitor, which goes by this title (do_lxcapi_start of lxccontainer.c)."""
+    title = f"[lxc monitor] {lxcpath} {name}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cmdline").read_bytes().rstrip(b"\0") == title:
+                return int(process.name)
+    return None
 
 
 def is_monitored(lxcpath: Path, name: str) -> bool:
