@@ -214,8 +214,7 @@ class Supervisord:
         line.
         """
         for process in psutil.process_iter(["cmdline"]):
-            words = process.info["cmdline"] or []
-            if words[1:2] == ["-c"] and "supervisord" in words[2] and words[-1] == str(self._configuration):
+            if is_supervisord(process.info["cmdline"] or [], self._configuration):
                 return process
         return None
 
@@ -240,6 +239,12 @@ class Supervisord:
             return called and not supervised and process.environ().get(MARK) == mark(self._settings, name)
 
         return [process for process in psutil.process_iter() if _certainly(is_it, process)]
+
+
+def is_supervisord(words: Sequence[str], configuration: Path) -> bool:
+    """Whether this is the command line of the supervisord with this configuration. Strangers' may be any."""
+    program = words[2] if words[1:2] == ["-c"] and len(words) > 2 else ""
+    return "supervisord" in program and words[-1] == str(configuration)
 
 
 def _since(info: dict[str, Any]) -> str:

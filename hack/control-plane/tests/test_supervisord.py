@@ -11,7 +11,7 @@ from dsecos_control_plane.identity import Identity
 from dsecos_control_plane.processes import Process
 from dsecos_control_plane.readiness import wait
 from dsecos_control_plane.settings import Settings
-from dsecos_control_plane.supervisord import Supervisord
+from dsecos_control_plane.supervisord import Supervisord, is_supervisord
 
 
 @pytest.fixture
@@ -138,3 +138,10 @@ def test_the_socket_is_closed_to_others(backend: Supervisord, settings: Settings
     backend.apply([sleeper()])
     socket = settings.run / "supervisor.sock"
     assert socket.stat().st_mode & 0o077 == 0
+
+
+def test_no_strangers_command_line_is_taken_for_ours() -> None:
+    ours = Path("/home/etc/supervisord.conf")
+    assert is_supervisord(["python", "-c", "from supervisor import supervisord", "-c", str(ours)], ours)
+    for words in ([], ["sh"], ["sh", "-c"], ["sh", "-c", "supervisord"], ["supervisord", "-c", str(ours)]):
+        assert not is_supervisord(words, Path("/another.conf"))
