@@ -84,9 +84,12 @@ class Journal:
     """The notes of all guests, below one directory. Blocking."""
 
     def __init__(self, directory: Path, point: Callable[[str], None] = fault_point) -> None:
-        """Makes the directory when something is written."""
+        """Makes the directory when something is written. One process at a time has it."""
         self._directory = directory
         self._point = point
+        for half_written in directory.glob("*.json.tmp"):
+            # Its writer was killed.
+            half_written.unlink(missing_ok=True)
 
     def read(self, guest: str) -> Entry:
         """What is noted; an empty entry when nothing is."""
@@ -109,9 +112,7 @@ class Journal:
     def forget(self, guest: str) -> None:
         """Nothing is noted any more."""
         self._point("proxmox-before-note")
-        for path in (self._file(guest), self._file(guest).with_suffix(".json.tmp")):
-            # Who was killed while he wrote has left the second.
-            path.unlink(missing_ok=True)
+        self._file(guest).unlink(missing_ok=True)
         self._point("proxmox-after-note")
 
     def claims(self) -> Mapping[int, str]:

@@ -158,6 +158,12 @@ def test_a_note_that_the_disk_has_damaged_says_nothing(tmp_path: Path) -> None:
     assert journal.read("one") == Entry()
 
 
+def test_what_a_killed_writer_left_half_written_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "one.json.tmp").write_text('{"claim": {"vm')
+    assert Journal(tmp_path, point=lambda _: None).read("one") == Entry()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_the_latest_ended_tasks_are_remembered() -> None:
     note = Entry()
     for number in range(20):
