@@ -208,13 +208,15 @@ def test_guests_are_started_by_their_order_without_an_api_server(life: Node) -> 
             lxc(life, "lxc-stop", "-k", name=name)
         begun = life.log.stat().st_size
         life.start()
-        eventually(lambda: life.pid(second), "the last one runs", 60)
-        lines = life.log_since(begun).splitlines()
-        starts = [line for line in lines if "guest started as last known" in line]
-        found = [name for line in starts for name in (first, NAME, second) if f'"{name}"' in line]
-        assert found == [first, NAME, second]
+
+        def started() -> list[str]:
+            lines = life.log_since(begun).splitlines()
+            starts = [line for line in lines if "guest started as last known" in line]
+            return [name for line in starts for name in (first, NAME, second) if f'"{name}"' in line]
+
+        eventually(lambda: second in started(), "the last one runs", 60)
+        assert started() == [first, NAME, second]
         assert life.pid(asleep) is None, "autostart: false"
-        print(f"{len(starts)} guests started")
     finally:
         life.plane.start()
     for name in (NAME, asleep, *orders):
