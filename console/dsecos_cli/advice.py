@@ -270,8 +270,8 @@ ADVICE: Mapping[Reason, Advice] = {
     ),
     Reason.ACTIVE: Advice("it is active"),
     Reason.MAINTENANCE: Advice(
-        "the Node is in maintenance: nothing new is placed there",
-        "`dsecos undrain NODE` when you are done.",
+        "the Node is in maintenance: nothing new is placed there; of a Stack: it is stopped for that time",
+        "`dsecos undrain NODE` when you are done; guests then run again as their Stacks ask.",
     ),
     Reason.DRAINING: Advice(
         "the Node is in maintenance, and guests still run there",
