@@ -92,17 +92,17 @@ def of_process(pid: int) -> GuestCgroup:
     return locate(Path(f"/proc/{pid}/cgroup").read_text(), unified=is_unified())
 
 
-def remove_empty(name: str, root: Path = ROOT) -> None:
+def remove_empty(name: str, root: Path = ROOT) -> bool:
     """Remove what earlier lives of a stopped guest left: liblxc does not when its monitor was killed.
 
-    A group that holds a process stays; the kernel refuses (cgroups(7)).
+    A group that holds a process stays; the kernel refuses (cgroups(7)). Returns whether none is left.
     """
     ours = re.compile(rf"lxc\.(?:payload|monitor)\.{re.escape(name)}{AGAIN}")
     hierarchies = [root] if is_unified() else [path for path in root.iterdir() if not path.is_symlink()]
-    for hierarchy in hierarchies:
-        for group in hierarchy.iterdir():
-            if ours.fullmatch(group.name):
-                _remove_tree(group)
+    groups = [group for each in hierarchies for group in each.iterdir() if ours.fullmatch(group.name)]
+    for group in groups:
+        _remove_tree(group)
+    return not any(group.exists() for group in groups)
 
 
 def _remove_tree(group: Path) -> None:

@@ -22,6 +22,9 @@ STOP_SLACK = 20.0
 end.
 """
 
+LINGER = 2.0
+"""Seconds that a monitor may take from its guest's end to its own."""
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -81,7 +84,15 @@ class Life:
             after = await self.settled(name, owner_uid)
             if after is not None and after.state is not GuestState.STOPPED:
                 raise GuestFailedError(f"guest {name} is still {after.state} after it was killed")
-        await asyncio.to_thread(cgroups.remove_empty, name)
+        await self._leave_no_group(name)
+
+    async def _leave_no_group(self, name: str) -> None:
+        # A monitor that has closed its socket is not gone yet, and holds its group for some milliseconds.
+        deadline = asyncio.get_running_loop().time() + LINGER
+        while not await asyncio.to_thread(cgroups.remove_empty, name):
+            if asyncio.get_running_loop().time() > deadline:
+                return
+            await asyncio.sleep(0.02)
 
     async def _end(self, name: str, guest: ObservedGuest, grace: float) -> None:
         if guest.state is GuestState.SUSPENDED:
