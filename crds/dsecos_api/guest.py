@@ -13,7 +13,7 @@ from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterCo
 from dsecos_api.lifecycle import Lifecycle
 from dsecos_api.shared import CheckedAddress, Expose, Resources, Startup, Status, Volume
 from dsecos_api.stack import ServiceStatus
-from dsecos_api.types import DeletionPolicy, DnsLabel, DriftPolicy, GuestType, RunPolicy, Time, Uid
+from dsecos_api.types import DeletionPolicy, DnsLabel, DriftPolicy, EngineId, GuestType, RunPolicy, Time, Uid
 
 MAX_DOCUMENT = 1_048_576
 """Largest normalised compose document in characters; etcd takes objects of 1.5 MiB."""
@@ -85,6 +85,22 @@ class Migration(ApiModel):
 class GuestSpec(ApiModel):
     """What the agent makes so."""
 
+    model_config = ConfigDict(
+        json_schema_extra=schema(
+            rule(
+                "has(self.adopt)"
+                " ? !(has(self.image) || has(self.idMap) || has(self.network) || has(self.compose))"
+                " : has(self.image) && has(self.idMap) && has(self.network) && has(self.compose)",
+                "name image, idMap, network and compose, or adopt alone",
+            ),
+            rule(
+                "has(self.adopt) == has(oldSelf.adopt) && (!has(self.adopt) || self.adopt == oldSelf.adopt)",
+                "adopt cannot change",
+                field_path=".adopt",
+            ),
+        )
+    )
+
     stack_ref: StackRef = Field(
         description="The Stack that the guest belongs to.",
         json_schema_extra=schema(rule(IMMUTABLE, "stackRef cannot change")),
@@ -92,20 +108,26 @@ class GuestSpec(ApiModel):
     type: GuestType = Field(description="container or vm.")
     hostname: DnsLabel = Field(description="Host name in the guest.")
     epoch: int = Field(ge=1, description="Assignment epoch; raised whenever the Stack is placed.")
-    image: DnsLabel = Field(description="Guest template to clone.")
+    adopt: EngineId | None = Field(
+        default=None,
+        description="Id in the engine of a guest that is there and is taken over as it is.",
+    )
+    image: DnsLabel | None = Field(default=None, description="Guest template to clone.")
     pool: DnsLabel | None = Field(
         default=None, description="Storage pool of the guest. Unset: the node's first pool."
     )
     resources: Resources = Field(description="What the guest may use at most.")
-    id_map: IdMap = Field(description="The guest's own range of user and group ids.")
-    network: GuestNetwork = Field(description="The guest's place in its zone.")
+    id_map: IdMap | None = Field(default=None, description="The guest's own range of user and group ids.")
+    network: GuestNetwork | None = Field(default=None, description="The guest's place in its zone.")
     volumes: list[Volume] = Field(
         default_factory=list,
         max_length=32,
         description="Directories that outlive the guest.",
         json_schema_extra=schema(list_map=("name",)),
     )
-    compose: GuestCompose = Field(description="What Docker Compose runs inside the guest.")
+    compose: GuestCompose | None = Field(
+        default=None, description="What Docker Compose runs inside the guest."
+    )
     run_policy: RunPolicy = Field(description="Running, Suspended or Stopped.")
     maintenance: bool | None = Field(
         default=None,

@@ -14,6 +14,7 @@ from dsecos_api.types import (
     DeletionPolicy,
     DnsLabel,
     DriftPolicy,
+    EngineId,
     GuestType,
     ObjectName,
     RunPolicy,
@@ -73,6 +74,15 @@ class ComposeSource(ApiModel):
         max_length=64,
         description="Secrets that the document may use as ${name} in `environment`.",
         json_schema_extra=schema(list_map=("name",)),
+    )
+
+
+class Adoption(ApiModel):
+    """A container or VM that is there already and is taken over as it is."""
+
+    node: DnsLabel = Field(description="Node that it is on.")
+    id: EngineId = Field(
+        description="Its id in that node's engine: the VMID (Proxmox VE), the name that lxc-ls shows (LXC)."
     )
 
 
@@ -158,7 +168,23 @@ class StackSpec(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=schema(
-            rule("has(self.template) != has(self.compose)", "name exactly one of template and compose"),
+            rule(
+                "[has(self.template), has(self.compose), has(self.adopt)].exists_one(x, x)",
+                "name exactly one of template, compose and adopt",
+            ),
+            rule("has(self.zone) || has(self.adopt)", "zone is required", field_path=".zone"),
+            rule(
+                "!has(self.adopt) || !(has(self.zone) || has(self.address)"
+                " || (has(self.expose) && self.expose.size() > 0)"
+                " || (has(self.volumes) && self.volumes.size() > 0))",
+                "what is adopted keeps its network and disks: leave out zone, address, expose and volumes",
+                field_path=".adopt",
+            ),
+            rule(
+                "has(self.adopt) == has(oldSelf.adopt) && (!has(self.adopt) || self.adopt == oldSelf.adopt)",
+                "adopt cannot change; create another Stack",
+                field_path=".adopt",
+            ),
             rule(
                 "!has(self.expose) || self.expose.all(x, !has(x.hostPort) || self.expose.exists_one(y,"
                 " has(y.hostPort) && y.hostPort == x.hostPort && y.protocol == x.protocol))",
@@ -183,13 +209,20 @@ class StackSpec(ApiModel):
         description="A compose document of your own, in place of a template.",
         json_schema_extra=schema(effect="compose up: services whose definition changed are re-created"),
     )
+    adopt: Adoption | None = Field(
+        default=None,
+        description="An existing container or VM to take over, in place of template and compose; it cannot"
+        " change. Needs the right to `adopt` on the Node. Its network and disks stay its own.",
+        json_schema_extra=schema(effect="refused: adopt is fixed"),
+    )
     type: GuestType | None = Field(
         default=None,
         description="container or vm; it cannot change. Unset: container.",
         json_schema_extra=schema(effect="refused: type is fixed"),
     )
-    zone: DnsLabel = Field(
-        description="NetworkZone of the same namespace; it cannot change.",
+    zone: DnsLabel | None = Field(
+        default=None,
+        description="NetworkZone of the same namespace; it cannot change. Required unless `adopt` is set.",
         json_schema_extra=schema(
             rule(IMMUTABLE, "zone cannot change; create another Stack"), effect="refused: zone is fixed"
         ),
@@ -241,7 +274,8 @@ class StackSpec(ApiModel):
     deletion_policy: DeletionPolicy | None = Field(
         default=None,
         description="What becomes of the guest when the Stack is deleted: Delete destroys it, Retain stops"
-        " and keeps it, Orphan leaves it running. Volumes have a policy of their own. Unset: Delete.",
+        " and keeps it, Orphan leaves it running. Volumes have a policy of their own. Unset: Delete; for what"
+        " was adopted Orphan, which releases it.",
         json_schema_extra=schema(effect="none until the Stack is deleted"),
     )
     paused: bool | None = Field(

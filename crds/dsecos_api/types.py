@@ -62,6 +62,9 @@ DataKey = Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 Uid = Annotated[str, Field(max_length=63, pattern=r"^[-a-zA-Z0-9]+$")]
 """metadata.uid of an object. The API server makes UUIDs; tests may be shorter."""
 
+EngineId = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$")]
+"""What an engine calls a guest: a VMID of Proxmox VE, the name of an LXC container."""
+
 Cidr = Annotated[str, Field(max_length=49)]
 """An IPv4 or IPv6 network such as 10.20.0.0/24. Fields that hold one carry the CEL rule `CIDR_RULE`."""
 

@@ -56,6 +56,8 @@ class Capability(enum.StrEnum):
     """Directories of the host can be mounted in the guest."""
     OWN_DISKS = "OwnDisks"
     """The engine makes and removes guests' disks itself; otherwise a storage pool does."""
+    ADOPT = "Adopt"
+    """Guests that somebody else has made can be taken over, and released again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,18 @@ class RootImage:
     """Bytes."""
     storage: str = ""
     """Storage of the engine; empty: the node's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A guest that was there before. Disks, network and the rest are its own: of its configuration only limits
+    and start order are ours, and whose it is. For engines with Adopt.
+    """
+
+    engine_id: str
+    """The guest to take over while none carries our name."""
+    size: int = 0
+    """Bytes that its root disk should have at least, where the engine can make it larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +202,11 @@ class GuestConfig:
 
     name: str
     owner_uid: str
-    root: RootDirectory | RootImage
+    root: RootDirectory | RootImage | Adopted
     id_map: IdMap | None
-    """None only together with `privileged`, for a VM, or where the engine has a map of its own."""
+    """None only together with `privileged`, for a VM, for one that was adopted, or where the engine has a map
+    of its own.
+    """
     kind: GuestKind = GuestKind.CONTAINER
     hostname: str = ""
     """Empty: the name."""
@@ -253,6 +269,8 @@ class ObservedGuest:
     """The settings that `Engine.settings` speaks of, as found: what differs has drifted or is due."""
     disk_bytes: int | None = None
     """Size of its root disk, where the engine makes it."""
+    adopted: bool = False
+    """It was there before and was taken over; `Engine.release` gives it up."""
 
 
 @dataclass(frozen=True, slots=True)

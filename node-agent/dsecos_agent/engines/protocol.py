@@ -82,6 +82,16 @@ class Engine(Protocol):
 
         A running guest keeps running; what only a restart changes waits for one. Raises NotOursError,
         UnsafeConfigError, UnsupportedError, ImageMissingError, OutOfSpaceError, IdsExhaustedError.
+
+        With the root `Adopted` a guest that carries nobody's name is taken over, running or not, and counts
+        as started with what it has now. Raises NotFoundError when there is none of that id, NotOursError when
+        it is another owner's, UnsupportedError when it is of another kind, or a template.
+        """
+
+    async def release(self, name: str, owner_uid: str) -> None:
+        """Give an adopted guest up: nothing says any more that it is ours, and it goes on as it is.
+
+        A missing guest is fine. Raises NotOursError, UnsupportedError (it was not adopted).
         """
 
     # Looking
