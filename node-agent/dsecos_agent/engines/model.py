@@ -118,8 +118,8 @@ class RootImage:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A guest that was there before. Disks, network and the rest are its own: of its configuration only limits
-    and start order are ours, and whose it is. For engines with Adopt.
+    """A guest that was there before. Disks, network and the rest are its own: of the configuration limits and
+    start order alone are ours, and whose it is. For engines with Adopt.
     """
 
     engine_id: str
