@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tests.api.objects import ABSENT
 from tests.api.rules import (
+    UNCHANGED,
     Table,
     below,
     between,
@@ -19,6 +21,7 @@ from tests.api.rules import (
 from tests.api.rules.parts import (
     ADDRESS,
     CAUSE,
+    ENGINE_ID,
     EXPOSE,
     LABEL,
     LIFECYCLE_STATE,
@@ -33,6 +36,8 @@ from tests.api.rules.parts import (
 
 LARGEST_ID = 4_294_967_294
 TRANSITION = {"to": "Running", "cause": "Boot", "time": "2026-11-20T02:00:41Z"}
+MADE_WITH = ("image", "idMap", "network", "compose")
+WHOLE_OR_ADOPTED = "name image, idMap, network and compose, or adopt alone"
 STACK_REF = {"namespace": "acme", "name": "shop", "uid": "6f1f9c0e-8d3f-4f43-9f7a-0a1a2a3a4a5a"}
 
 TABLES = (
@@ -41,18 +46,12 @@ TABLES = (
         "shop-1a2b3c4d",
         {
             "": required("spec"),
-            "spec": required(
-                "stackRef",
-                "type",
-                "hostname",
-                "epoch",
-                "image",
-                "resources",
-                "idMap",
-                "network",
-                "compose",
-                "runPolicy",
-                "deletionPolicy",
+            "spec": (
+                *required(
+                    "stackRef", "type", "hostname", "epoch", "resources", "runPolicy", "deletionPolicy"
+                ),
+                *(cel(WHOLE_OR_ADOPTED, [UNCHANGED], [ABSENT], each) for each in MADE_WITH),
+                cel(WHOLE_OR_ADOPTED, [ABSENT], ["105"], "adopt"),
             ),
             "spec.stackRef": (
                 *required("namespace", "name", "uid"),
@@ -123,6 +122,18 @@ TABLES = (
                 max_items([f"s{number}" for number in range(65)], 64),
                 unique(["memory", "cores"], ["memory", "memory"]),
             ),
+        },
+    ),
+    Table(
+        "Guest",
+        "wiki-5e6f7a8b",
+        {
+            "spec": (
+                cel(WHOLE_OR_ADOPTED, [ABSENT], ["debian-13-docker"], "image"),
+                cel(WHOLE_OR_ADOPTED, ["105"], [ABSENT], "adopt"),
+                fixed("adopt cannot change", ["105"], ["106", ABSENT], "adopt"),
+            ),
+            "spec.adopt": ENGINE_ID,
         },
     ),
 )

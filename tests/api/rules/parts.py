@@ -30,6 +30,10 @@ NAME = (
 )
 KEY = (pattern(["key", "tls.crt", "A_b-c.1"], ["", "a/b", "a b", "ä"]), max_length(253))
 UID = (pattern(["6f1f9c0e-8d3f-4f43-9f7a-0a1a2a3a4a5a", "1"], ["", "a b", "a/b"]), max_length(63))
+ENGINE_ID = (
+    pattern(["105", "web", "Web_1.old-a"], ["", "../etc", "a/b", "-a", ".a", "a.", "a b", "ä"]),
+    max_length(63),
+)
 PORT = between(1, 65535)
 PROTOCOL = (enum("TCP", "UDP"),)
 TIME = (

@@ -22,6 +22,7 @@ from tests.api.rules import (
 )
 from tests.api.rules.parts import (
     ADDRESS,
+    ENGINE_ID,
     EXPOSE,
     KEY,
     LABEL,
@@ -38,6 +39,10 @@ from tests.api.rules.parts import (
 
 TEMPLATE = {"name": "node-postgres"}
 COMPOSE = {"inline": "services: {}"}
+ADOPT = {"node": "rack1-a", "id": "105"}
+ONE_SOURCE = "name exactly one of template, compose and adopt"
+ADOPT_FIXED = "adopt cannot change; create another Stack"
+KEEPS_ITS_OWN = "what is adopted keeps its network and disks: leave out zone, address, expose and volumes"
 DB, RACK = {"stacks": ["db"]}, {"topologyKey": "rack"}
 
 
@@ -75,9 +80,11 @@ TABLES = (
                 ),
             ),
             "spec": (
-                *required("zone", "resources"),
-                cel("name exactly one of template and compose", [ABSENT], [COMPOSE], field="compose"),
-                cel("name exactly one of template and compose", [TEMPLATE], [ABSENT], field="template"),
+                *required("resources"),
+                cel(ONE_SOURCE, [ABSENT], [COMPOSE], field="compose"),
+                cel(ONE_SOURCE, [TEMPLATE], [ABSENT], field="template"),
+                cel("zone is required", ["backend"], [ABSENT], field="zone"),
+                fixed(ADOPT_FIXED, [ABSENT], [ADOPT], field="adopt"),
                 cel(
                     "a hostPort can be given to one exposed port only",
                     [
@@ -187,6 +194,29 @@ TABLES = (
             "spec.compose.configMapRef": required("name"),
             "spec.compose.configMapRef.name": NAME,
             "spec.compose.configMapRef.key": KEY,
+        },
+    ),
+    Table(
+        "Stack",
+        "wiki",
+        {
+            "spec": (
+                cel(ONE_SOURCE, [ABSENT], [COMPOSE], field="compose"),
+                cel(ONE_SOURCE, [ADOPT], [ABSENT], field="adopt"),
+                cel(KEEPS_ITS_OWN, [ABSENT], ["backend"], field="zone"),
+                cel(KEEPS_ITS_OWN, [ABSENT], ["10.20.0.5"], field="address"),
+                cel(KEEPS_ITS_OWN, [ABSENT, []], [[{"port": 80}]], field="expose"),
+                cel(KEEPS_ITS_OWN, [ABSENT, []], [[{"name": "data", "size": "1Gi"}]], field="volumes"),
+                fixed(
+                    ADOPT_FIXED,
+                    [ADOPT],
+                    [{**ADOPT, "id": "106"}, {**ADOPT, "node": "rack1-b"}],
+                    field="adopt",
+                ),
+            ),
+            "spec.adopt": required("node", "id"),
+            "spec.adopt.node": LABEL,
+            "spec.adopt.id": ENGINE_ID,
         },
     ),
 )
