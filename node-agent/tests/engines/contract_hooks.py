@@ -38,6 +38,27 @@ class Hooks:
         """For engines with Migrate: a node that a new guest is not on."""
         raise NotImplementedError
 
+    async def make_foreign(self, engine: Engine, *, running: bool) -> str:
+        """For engines with Adopt: make a guest as an administrator does, without the engine; its id there.
+
+        It is gone again when the test is over, adopted or not.
+        """
+        raise NotImplementedError
+
+    async def foreign_config(self, engine: Engine, engine_id: str) -> str:
+        """Its configuration as the engine's own tools show it, without what a release leaves as we have set
+        it: limits and start order, where it does.
+        """
+        raise NotImplementedError
+
+    async def foreign_life(self, engine: Engine, engine_id: str) -> object:
+        """Whether it runs and since when: the same as long as it was not interrupted."""
+        raise NotImplementedError
+
+    async def change_adopted(self, engine: Engine, engine_id: str) -> None:
+        """Change one of the limits of an adopted guest behind the engine's back."""
+        raise NotImplementedError
+
     async def write_mark(self, engine: Engine, name: str, text: str) -> None:
         """Write to the disk of a running guest."""
         command = ["sh", "-c", "cat > /mark"]
@@ -102,6 +123,7 @@ MUTATIONS = (
         Capability.SNAPSHOT,
         lambda engine, owner: engine.remove_snapshot("one", owner, "s1"),
     ),
+    Mutation("release", Capability.ADOPT, lambda engine, owner: engine.release("one", owner)),
 )
 """All of them but `write_config`."""
 
