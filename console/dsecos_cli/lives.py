@@ -128,7 +128,7 @@ def _of_guest(guest: Guest) -> Life:
         state=status.lifecycle.state.value if status.lifecycle else "",
         node=guest.namespace.removeprefix(NODE_NAMESPACE_PREFIX),
         engine_id=status.engine_id or "",
-        address=spec.network.address,
+        address=spec.network.address if spec.network else "",
         services=status.services,
         ready=_ready(status.conditions),
         drift=status.drift,

@@ -9,6 +9,7 @@ import typer
 from typer._click import Context
 from typer.core import TyperGroup
 
+from dsecos_cli.commands.adopt import adopt
 from dsecos_cli.commands.deploy import deploy
 from dsecos_cli.commands.diff import diff
 from dsecos_cli.commands.doctor import doctor
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 VERBS: Mapping[str, Callable[..., None]] = {
     "deploy": deploy,
+    "adopt": adopt,
     "status": status,
     "guests": guests,
     "diff": diff,

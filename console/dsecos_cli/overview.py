@@ -187,12 +187,11 @@ def _headline(stack: Stack) -> Text:
 
 def _facts(stack: Stack) -> RenderableType:
     spec, status = stack.spec, stack.status
-    source = f"template {spec.template.name}" if spec.template else "compose document of its own"
     rows = [
-        ("Application", source),
+        ("Application", _source(stack)),
         ("Node", status.node or ""),
         ("Guest", "  ".join(part for part in (status.guest, status.state) if part)),
-        ("Zone", f"{spec.zone}  {status.address or ''}".rstrip()),
+        ("Zone", "  ".join(part for part in (spec.zone, status.address) if part)),
         (
             "Resources",
             f"{spec.resources.cpu} CPU, {spec.resources.memory} memory, {spec.resources.disk} disk",
@@ -203,6 +202,13 @@ def _facts(stack: Stack) -> RenderableType:
     grid = table(["", ""], [[f"  {name}", value] for name, value in rows if value])
     grid.show_header = False
     return grid
+
+
+def _source(stack: Stack) -> str:
+    spec = stack.spec
+    if spec.adopt:
+        return f"{spec.adopt.id} of node {spec.adopt.node}, taken over as it was"
+    return f"template {spec.template.name}" if spec.template else "compose document of its own"
 
 
 def _steps(stack: Stack, now: datetime) -> RenderableType:
