@@ -9,7 +9,7 @@ from dsecos_operator.scheduling.companions import Company, Member
 from dsecos_operator.scheduling.engines import engine_node
 from dsecos_operator.scheduling.identity import ID_COUNT, id_base, mac
 from dsecos_operator.scheduling.model import Occupant, Rules, Wanted
-from dsecos_operator.scheduling.place import move, place, stay
+from dsecos_operator.scheduling.place import adopt, move, place, stay
 
 __all__ = [
     "ID_COUNT",
@@ -19,6 +19,7 @@ __all__ = [
     "Rules",
     "Wanted",
     "addresses",
+    "adopt",
     "engine_node",
     "id_base",
     "mac",

@@ -37,9 +37,15 @@ class Member:
     namespace: str
     stack: str
     uid: str
-    zone: str
+    zone: str | None
+    """None: it is in no zone."""
     together: Company | None = None
     apart: Company | None = None
+
+    def shares_zone(self, other: Member) -> bool:
+        """Whether another Stack is in the same zone. Those in none have nothing in common."""
+        same = (self.namespace, self.zone) == (other.namespace, other.zone)
+        return self.zone is not None and same and self.uid != other.uid
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from dsecos_api.types import GuestType
 
 from dsecos_operator.scheduling.model import Obstacle, Occupant, Wanted
 
+ADOPT = "Adopt"
 MIGRATE = "Migrate"
 OWN_DISKS = "OwnDisks"
 """The engine makes guests' disks itself, and takes them along."""
@@ -31,6 +32,17 @@ def runs(node: Node, kind: GuestType) -> Iterator[Obstacle]:
     elif kind.value not in kinds:
         why = f"engine {node.spec.engine.type} runs no guests of type {kind}"
         yield Obstacle(why, passing=False, reason=Reason.UNSUPPORTED)
+
+
+def adopts(node: Node, kind: GuestType) -> Iterator[Obstacle]:
+    """Why guests of this type that are on the node cannot be taken over."""
+    missing = list(runs(node, kind))
+    yield from missing
+    if not missing and not can(node, kind, ADOPT):
+        told = bool(node.status.capabilities)
+        why = f"engine {node.spec.engine.type} cannot take over guests of type {kind}"
+        silent = "its agent has not told what its engine can do"
+        yield Obstacle(why if told else silent, passing=not told, reason=Reason.UNSUPPORTED)
 
 
 def engine_node(node: Node) -> str | None:

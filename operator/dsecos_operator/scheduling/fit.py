@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dsecos_api import Node, Reason, Type
 from dsecos_api.conditions import ConditionStatus
-from dsecos_api.node import PortRange
+from dsecos_api.node import PortRange, ResourceCount
 from dsecos_api.quantity import format_bytes, format_millicores, parse, to_bytes, to_millicores
 
 from dsecos_operator.scheduling.companions import Map, violations
-from dsecos_operator.scheduling.engines import runs
+from dsecos_operator.scheduling.engines import adopts, runs
 from dsecos_operator.scheduling.model import Obstacle, Occupant, PortKey, Rules, Wanted
 
 HOST_PORTS = (PortRange(port=1024, end_port=65535),)
@@ -31,7 +31,8 @@ def obstacles(
     """Everything that keeps `wanted` from `node`; empty if it fits.
 
     `occupants`: everybody who has a place; `wanted` itself is not counted. `places`: the labels of all Nodes.
-    `staying`: it is there already, so only what it uses is judged, and not whether the node takes newcomers.
+    `staying`: it is there already, so only what it asks for beyond that is judged, and not whether the node
+    takes newcomers.
     """
     here = [each for each in occupants if each.node == node.name and each.uid != wanted.uid]
     newcomer = () if staying else (*_node(node, wanted), *_home(node, wanted, occupants))
@@ -43,11 +44,27 @@ def obstacles(
         *_pools(node, wanted),
         *_given_ports(node, wanted.host_ports - _held(wanted, occupants)),
         *_ports(wanted, here, rules),
-        *_resources(node, wanted, here, rules),
+        *_resources(node, wanted, here, rules, _room(node, wanted, occupants) if staying else None),
     ]
 
 
+def adoption_obstacles(node: Node, wanted: Wanted) -> list[Obstacle]:
+    """Everything that keeps a guest that is on `node` from being taken over there.
+
+    Where it would suit better does not matter, nor whether there is room for it: it is there.
+    """
+    return [*_available(node), *adopts(node, wanted.type)]
+
+
 def _node(node: Node, wanted: Wanted) -> Iterator[Obstacle]:
+    yield from _available(node)
+    yield from runs(node, wanted.type)
+    for name, value in wanted.selector:
+        if node.metadata.labels.get(name) != value:
+            yield Obstacle(f"it lacks the label {name}={value}", passing=False)
+
+
+def _available(node: Node) -> Iterator[Obstacle]:
     ready = next((each for each in node.status.conditions if each.type == Type.READY), None)
     if node.deleting:
         yield Obstacle("it is being removed", passing=False)
@@ -55,21 +72,13 @@ def _node(node: Node, wanted: Wanted) -> Iterator[Obstacle]:
         yield Obstacle("it is in maintenance", passing=True)
     if ready is None or ready.status != ConditionStatus.TRUE:
         yield Obstacle(f"it is not Ready ({ready.reason if ready else Reason.NEVER_REPORTED})", passing=True)
-    yield from runs(node, wanted.type)
-    for name, value in wanted.selector:
-        if node.metadata.labels.get(name) != value:
-            yield Obstacle(f"it lacks the label {name}={value}", passing=False)
 
 
 def _home(node: Node, wanted: Wanted, occupants: Iterable[Occupant]) -> Iterator[Obstacle]:
     if wanted.data_on is not None and wanted.data_on != node.name:
         yield Obstacle(f"the Stack's retained data is on {wanted.data_on}", passing=False)
     # A local zone has no way from one node to another, so its guests are together.
-    homes = {
-        each.node
-        for each in occupants
-        if (each.namespace, each.zone) == (wanted.namespace, wanted.zone) and each.uid != wanted.uid
-    }
+    homes = {each.node for each in occupants if wanted.shares_zone(each)}
     if homes - {node.name}:
         yield Obstacle(f"zone {wanted.zone} is local and lives on {', '.join(sorted(homes))}", passing=True)
 
@@ -81,10 +90,23 @@ def _pools(node: Node, wanted: Wanted) -> Iterator[Obstacle]:
         yield Obstacle(why, passing=False, reason=Reason.POOL_NOT_FOUND)
 
 
+def _own(wanted: Wanted, occupants: Iterable[Occupant]) -> Iterator[Occupant]:
+    """The Stack's Guests. A claim alone holds nothing: it would hold whatever is asked for now; but what is
+    adopted was there before its claim.
+    """
+    return (
+        each for each in occupants if each.uid == wanted.uid and (wanted.adopted or each.id_base is not None)
+    )
+
+
 def _held(wanted: Wanted, occupants: Iterable[Occupant]) -> frozenset[PortKey]:
-    """The ports of the Stack's Guest. A claim alone holds none: it would hold whatever is asked for now."""
-    mine = (each for each in occupants if each.uid == wanted.uid and each.id_base is not None)
-    return frozenset(port for each in mine for port in each.host_ports)
+    """The ports that the Stack's Guest has."""
+    return frozenset(port for each in _own(wanted, occupants) for port in each.host_ports)
+
+
+def _room(node: Node, wanted: Wanted, occupants: Iterable[Occupant]) -> Occupant | None:
+    """What the Stack's Guest uses on the node; None while it has none there."""
+    return next((each for each in _own(wanted, occupants) if each.node == node.name), None)
 
 
 def _given_ports(node: Node, ports: Iterable[PortKey]) -> Iterator[Obstacle]:
@@ -107,33 +129,51 @@ def _ports(wanted: Wanted, here: list[Occupant], rules: Rules) -> Iterator[Obsta
                 yield Obstacle(why, passing=True, reason=Reason.PORT_CONFLICT)
 
 
-def _resources(node: Node, wanted: Wanted, here: list[Occupant], rules: Rules) -> Iterator[Obstacle]:
+def _resources(
+    node: Node, wanted: Wanted, here: list[Occupant], rules: Rules, has: Occupant | None
+) -> Iterator[Obstacle]:
+    """`has`: what it uses there already; that is its own, however full others have made the node."""
+    more_cpu = has is None or wanted.cpu > has.cpu
+    more_memory = has is None or wanted.memory > has.memory
     capacity, allocatable = node.status.capacity, node.status.allocatable
     if capacity is None or allocatable is None:
-        yield Obstacle("its agent has not told what it has", passing=True)
+        if more_cpu or more_memory:
+            yield Obstacle("its agent has not told what it has", passing=True)
         return
+    if more_cpu:
+        yield from _cpu(wanted.cpu, here, capacity, allocatable, rules)
+    if more_memory:
+        yield from _memory(wanted.memory, here, allocatable)
+    if has is None and len(here) + 1 > parse(allocatable.guests):
+        yield Obstacle(f"it has room for {allocatable.guests} guests", passing=True)
+
+
+def _cpu(
+    wanted: int, here: list[Occupant], capacity: ResourceCount, allocatable: ResourceCount, rules: Rules
+) -> Iterator[Obstacle]:
     cores = to_millicores(capacity.cpu)
-    if wanted.cpu > cores:
-        why = f"cpu {format_millicores(wanted.cpu)} is wanted, it has {format_millicores(cores)}"
+    if wanted > cores:
+        why = f"cpu {format_millicores(wanted)} is wanted, it has {format_millicores(cores)}"
         yield Obstacle(why, passing=False)
     limit = int(to_millicores(allocatable.cpu) * rules.cpu_overcommit)
     used = sum(each.cpu for each in here)
-    if wanted.cpu <= cores and used + wanted.cpu > limit:
+    if wanted <= cores and used + wanted > limit:
         why = (
-            f"cpu {format_millicores(wanted.cpu)} is wanted, {format_millicores(used)} of"
+            f"cpu {format_millicores(wanted)} is wanted, {format_millicores(used)} of"
             f" {format_millicores(limit)} ({rules.cpu_overcommit:g} times allocatable) is taken"
         )
         yield Obstacle(why, passing=True)
+
+
+def _memory(wanted: int, here: list[Occupant], allocatable: ResourceCount) -> Iterator[Obstacle]:
     memory = to_bytes(allocatable.memory)
     taken = sum(each.memory for each in here)
-    if taken + wanted.memory > memory:
+    if taken + wanted > memory:
         why = (
-            f"memory {format_bytes(wanted.memory)} is wanted, {_rounded(taken)} of {_rounded(memory)}"
+            f"memory {format_bytes(wanted)} is wanted, {_rounded(taken)} of {_rounded(memory)}"
             " allocatable is taken"
         )
-        yield Obstacle(why, passing=wanted.memory <= memory)
-    if len(here) + 1 > parse(allocatable.guests):
-        yield Obstacle(f"it has room for {allocatable.guests} guests", passing=True)
+        yield Obstacle(why, passing=wanted <= memory)
 
 
 def _rounded(count: int) -> str:

@@ -20,7 +20,8 @@ class Occupant(Placed):
     One that is on its way is there twice: on the node that it leaves, and on the one that it goes to.
     """
 
-    address: str
+    address: str | None
+    """In its zone."""
     cpu: int
     """Thousandths of a core."""
     memory: int
@@ -50,6 +51,8 @@ class Wanted(Member):
     """Whether it has data that outlives its guest."""
     id_base: int | None = None
     """First host id of its guest, which it keeps when it moves."""
+    adopted: bool = False
+    """Its guest was there before: what that uses was used already."""
 
 
 @dataclass(frozen=True)

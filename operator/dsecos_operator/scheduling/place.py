@@ -10,7 +10,7 @@ from dsecos_api.quantity import to_bytes
 from dsecos_operator.rendering.refused import Refused
 from dsecos_operator.scheduling.companions import Map, Member, awaited, liking
 from dsecos_operator.scheduling.engines import arriving, leaving
-from dsecos_operator.scheduling.fit import obstacles
+from dsecos_operator.scheduling.fit import adoption_obstacles, obstacles
 from dsecos_operator.scheduling.model import Obstacle, Occupant, Rules, Wanted
 
 
@@ -34,6 +34,17 @@ def place(
         node.name: obstacles(node, wanted, occupants, rules, places=places) for node in _named(wanted, nodes)
     }
     return _best(wanted, nodes, occupants, found, places)
+
+
+def adopt(wanted: Wanted, name: str, nodes: Sequence[Node]) -> str:
+    """Name of the node that the guest to take over is on, and nowhere else. Raises Refused."""
+    node = next((each for each in nodes if each.name == name), None)
+    if node is None:
+        raise Refused(Reason.NO_NODE_FITS, f"spec.adopt.node: there is no Node {name}", stalled=False)
+    why = adoption_obstacles(node, wanted)
+    if why:
+        raise _nowhere({name: why}, "it cannot be adopted")
+    return name
 
 
 def move(
@@ -107,7 +118,8 @@ def _stacks(names: Sequence[str]) -> str:
     return f"Stack {', '.join(names[:3])}{more}"
 
 
-def _nowhere(found: dict[str, list[Obstacle]]) -> Refused:
+def _nowhere(found: dict[str, list[Obstacle]], refusal: str = "it does not fit") -> Refused:
+    """`refusal`: what is said when only one Node could be had."""
     if not found:
         return Refused(Reason.NO_NODE_FITS, "there is no Node; apply one", stalled=False)
     said = "; ".join(f"{name}: {', '.join(each.why for each in why)}" for name, why in sorted(found.items()))
@@ -118,5 +130,5 @@ def _nowhere(found: dict[str, list[Obstacle]]) -> Refused:
     reasons = {each.reason for each in nearest}
     reason = reasons.pop() if len(reasons) == 1 else Reason.NO_NODE_FITS
     stalled = all(any(not each.passing for each in why) for why in found.values())
-    fit = "no Node fits" if len(found) > 1 else "it does not fit"
-    return Refused(reason, f"{fit}: {said}", stalled=stalled)
+    no = "no Node fits" if len(found) > 1 else refusal
+    return Refused(reason, f"{no}: {said}", stalled=stalled)

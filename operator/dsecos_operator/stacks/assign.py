@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from dsecos_api import Guest, NetworkZone, Node, Reason, Stack, Type
 from dsecos_api.names import guest_name
+from dsecos_api.stack import Adoption
 from dsecos_runtime import is_true
 
 from dsecos_operator.rendering.refused import Refused
-from dsecos_operator.scheduling import Occupant, addresses, place, stay
+from dsecos_operator.scheduling import Occupant, Wanted, addresses, adopt, place, stay
 from dsecos_operator.stacks.claim import Claim
 from dsecos_operator.stacks.departure import Surroundings, departure
 from dsecos_operator.stacks.moving import has_failed
@@ -29,17 +30,36 @@ def assign(
     """The claim that the Stack should have: `present`, if nothing is to change. Raises Refused."""
     check_zone(zone)
     wanted = wanted_of(stack, data_on)
-    address = _address(stack, zone, present, around.occupants)
+    address = _address(stack, wanted, zone, present, around.occupants)
     if present is None:
         node = place(wanted, around.nodes, around.occupants, around.rules, around.unplaced)
         return Claim(node, guest_name(stack.namespace, stack.name, stack.uid), 1, address)
+    claim = _from_here(stack, wanted, around, present, guest)
+    return claim if claim.moving_to is not None else replace(claim, address=address)
+
+
+def assign_adopted(
+    stack: Stack, adoption: Adoption, around: Surroundings, *, present: Claim | None, guest: Guest | None
+) -> Claim:
+    """As `assign`, for what is there before: its first place is where it is. Raises Refused."""
+    wanted = wanted_of(stack)
+    if present is None:
+        node = adopt(wanted, adoption.node, around.nodes)
+        return Claim(node, guest_name(stack.namespace, stack.name, stack.uid), 1, address=None)
+    return _from_here(stack, wanted, around, present, guest)
+
+
+def _from_here(
+    stack: Stack, wanted: Wanted, around: Surroundings, present: Claim, guest: Guest | None
+) -> Claim:
+    """One that has a place stays there, unless its placement names another node. Raises Refused."""
     source = next((each for each in around.nodes if each.name == present.node), None)
     # Before there is a guest there is nothing that could be moved.
     if wanted.node not in (None, present.node) and source is not None and guest is not None:
         target = _another(stack, guest, source, around)
         return replace(present, moving_to=target, failed_move=None)
     stay(wanted, source, present.node, around.occupants, around.rules)
-    return replace(present, address=address, failed_move=has_failed(stack, around.now))
+    return replace(present, failed_move=has_failed(stack, around.now))
 
 
 def _another(stack: Stack, guest: Guest, source: Node, around: Surroundings) -> str:
@@ -65,16 +85,19 @@ def check_zone(zone: NetworkZone) -> None:
         raise Refused(Reason.ZONE_NOT_READY, f"NetworkZone {zone.name} {state}", stalled=False)
 
 
-def _address(stack: Stack, zone: NetworkZone, present: Claim | None, occupants: Sequence[Occupant]) -> str:
+def _address(
+    stack: Stack, wanted: Wanted, zone: NetworkZone, present: Claim | None, occupants: Sequence[Occupant]
+) -> str:
     taken = {
         each.address: f"{each.namespace}/{each.stack}"
         for each in occupants
-        if (each.namespace, each.zone) == (stack.namespace, stack.spec.zone) and each.uid != stack.uid
+        if each.address is not None and wanted.shares_zone(each)
     }
     cidr = zone.spec.cidrs[0]
     if stack.spec.address is not None:
         return addresses.check(cidr, stack.spec.address, taken)
     # A status is not beyond doubt: what somebody else wrote there must not reach into another network.
-    if present is not None and addresses.belongs(cidr, present.address):
-        return present.address
+    kept = present.address if present is not None else None
+    if kept is not None and addresses.belongs(cidr, kept):
+        return kept
     return addresses.allocate(cidr, taken)

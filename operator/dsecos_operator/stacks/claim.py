@@ -12,6 +12,7 @@ from dsecos_api.names import guest_name
 from dsecos_api.stack import FailedMove
 
 from dsecos_operator.kinds import node_of
+from dsecos_operator.stacks.guests import address_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Claim:
     node: str
     guest: str
     epoch: int
-    address: str
+    address: str | None
+    """None: it was adopted, with a network of its own."""
     moving_to: str | None = None
     """Node that it is on its way to: a claim there as well."""
     failed_move: FailedMove | None = None
@@ -30,13 +32,14 @@ class Claim:
 def claim_of(stack: Stack) -> Claim | None:
     """The claim in the Stack's status. One of an earlier life, restored from a backup, is none."""
     status = stack.status
-    if not (status.node and status.guest and status.epoch and status.address):
+    if not (status.node and status.guest and status.epoch):
+        return None
+    address = None if stack.spec.adopt is not None else status.address
+    if stack.spec.adopt is None and not address:
         return None
     if status.guest != guest_name(stack.namespace, stack.name, stack.uid):
         return None
-    return Claim(
-        status.node, status.guest, status.epoch, status.address, status.moving_to, status.failed_move
-    )
+    return Claim(status.node, status.guest, status.epoch, address, status.moving_to, status.failed_move)
 
 
 def believed(claim: Claim | None, guests: Sequence[Guest]) -> Claim | None:
@@ -50,8 +53,7 @@ def believed(claim: Claim | None, guests: Sequence[Guest]) -> Claim | None:
     ):
         return claim
     there = guests[0]
-    address = there.spec.network.address
-    return Claim(node_of(there.namespace), there.name, there.spec.epoch, address)
+    return Claim(node_of(there.namespace), there.name, there.spec.epoch, address_of(there))
 
 
 def has_arrived(guest: Guest, node: str) -> bool:

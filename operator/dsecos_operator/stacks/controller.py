@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime
 
-from dsecos_api import Condition, Reason, Stack, Type
+from dsecos_api import Condition, NetworkZone, Reason, Stack, Type
+from dsecos_api.stack import Adoption
 from dsecos_runtime import (
     GUEST,
     NODE,
@@ -84,25 +85,28 @@ class StackController(Controller):
         waits = problem is not None and not problem.refused.stalled
         return Requeue(LOOK_AGAIN) if waits or self._on_the_way(key) else None
 
-    async def _prepare(self, stack: Stack, observed: Observed) -> Prepared | Problem:
-        """License and rendering. What already runs goes on without a License."""
+    async def _prepare(self, stack: Stack, observed: Observed) -> Prepared | Adoption | Problem:
+        """License and rendering. What already runs goes on without a License; what is adopted is not
+        rendered.
+        """
         verdict = check_license(observed.licenses)
         if not verdict.licensed and not observed.own:
             return Problem(Type.LICENSED, Refused(verdict.reason, verdict.message))
+        if stack.spec.adopt is not None:
+            return stack.spec.adopt
         if observed.zone is None:
             message = f"spec.zone: there is no NetworkZone {stack.spec.zone} in namespace {stack.namespace}"
             return Problem(Type.SCHEDULED, Refused(Reason.ZONE_NOT_FOUND, message, stalled=False))
         try:
             return Prepared(
-                rendering=await self._renderer.render(await self._request(stack, observed)),
+                rendering=await self._renderer.render(await self._request(stack, observed.zone)),
                 secret_digest=await self._references.secrets_digest(stack),
             )
         except Refused as refused:
             return Problem(Type.RENDERED, refused)
 
-    async def _request(self, stack: Stack, observed: Observed) -> Request:
-        spec = stack.spec
-        allowed = observed.zone.spec.policy if observed.zone is not None else None
+    async def _request(self, stack: Stack, zone: NetworkZone) -> Request:
+        spec, allowed = stack.spec, zone.spec.policy
         text, entry = None, None
         if spec.template is not None:
             entry = catalog.read(self._settings.catalog_folder, spec.template.name)
@@ -112,7 +116,7 @@ class StackController(Controller):
             text = spec.compose.inline
         return Request(
             stack=f"{stack.namespace}/{stack.name}",
-            zone=spec.zone,
+            zone=zone.name,
             policy=Policy(
                 privileged_guests=bool(allowed and allowed.privileged_guests),
                 host_mounts=bool(allowed and allowed.host_mounts),
@@ -125,7 +129,7 @@ class StackController(Controller):
             values=spec.template.values if spec.template is not None else {},
         )
 
-    async def _converge(self, key: Key, prepared: Prepared | Problem) -> Findings | None:
+    async def _converge(self, key: Key, prepared: Prepared | Adoption | Problem) -> Findings | None:
         """Assign, plan, act. None: the Stack is gone or going meanwhile."""
         cache = self._runtime.cache
         observed = observe(cache, key)

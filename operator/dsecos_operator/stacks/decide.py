@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dsecos_api import Reason, Stack, Type
+from dsecos_api.stack import Adoption
 
 from dsecos_operator.license.check import check as check_license
 from dsecos_operator.maintenance import view
@@ -12,9 +13,10 @@ from dsecos_operator.maintenance.upkeep import Upkeep
 from dsecos_operator.rendering import Refused, Rendering
 from dsecos_operator.scheduling import id_base
 from dsecos_operator.stacks import desired, retained
-from dsecos_operator.stacks.assign import assign
+from dsecos_operator.stacks.assign import assign, assign_adopted
 from dsecos_operator.stacks.departure import Surroundings
 from dsecos_operator.stacks.findings import Findings, Problem
+from dsecos_operator.stacks.guests import id_base_of
 from dsecos_operator.stacks.observe import Observed
 from dsecos_operator.stacks.occupancy import unplaced
 from dsecos_operator.stacks.plan import Desired
@@ -29,12 +31,18 @@ class Prepared:
 
 
 def decide(
-    stack: Stack, observed: Observed, prepared: Prepared | Problem, world: view.World, first_id: int
+    stack: Stack,
+    observed: Observed,
+    prepared: Prepared | Adoption | Problem,
+    world: view.World,
+    first_id: int,
 ) -> tuple[Desired, Findings]:
-    """`first_id`: where the guests' user ids begin."""
+    """`prepared`: what is to run, or what to take over as it is, or why neither can be. `first_id`: where the
+    guests' user ids begin.
+    """
     verdict, claim = check_license(observed.licenses), observed.claim
     problem = prepared if isinstance(prepared, Problem) else None
-    notes = () if isinstance(prepared, Problem) else _notes(stack, prepared.rendering)
+    notes = _notes(stack, prepared.rendering) if isinstance(prepared, Prepared) else ()
     if claim is not None and claim.moving_to is not None:
         return Desired(claim), Findings(verdict, claim, problem, notes)
     upkeep = view.upkeep(stack, observed.node, world)
@@ -45,7 +53,10 @@ def decide(
     if isinstance(prepared, Problem):
         return Desired(upkeep=upkeep), Findings(verdict, claim, prepared)
     try:
-        wanted = _wanted(stack, observed, prepared, world, first_id, upkeep)
+        if isinstance(prepared, Prepared):
+            wanted = _wanted(stack, observed, prepared, world, first_id, upkeep)
+        else:
+            wanted = _adopted(stack, observed, prepared, world, upkeep)
     except Refused as refused:
         problem = Problem(Type.SCHEDULED, refused)
         return Desired(upkeep=upkeep), Findings(verdict, claim, problem, notes)
@@ -86,11 +97,23 @@ def _wanted(  # noqa: PLR0917 - all that decide has
     return Desired(claim, guest, prepared.secret_digest, upkeep)
 
 
+def _adopted(
+    stack: Stack, observed: Observed, adoption: Adoption, world: view.World, upkeep: Upkeep
+) -> Desired:
+    """Raises Refused."""
+    around = Surroundings(world.nodes, world.occupants, world.rules, world.now)
+    claim = assign_adopted(stack, adoption, around, present=observed.claim, guest=observed.guest)
+    if claim.moving_to is not None:
+        return Desired(claim, upkeep=upkeep)
+    return Desired(claim, desired.adopted(stack, adoption, claim), upkeep=upkeep)
+
+
 def _id_base(observed: Observed, node: str, world: view.World, first_id: int) -> int:
     """Unique on the node, and in the cluster of its engine: a guest takes its ids along."""
     guest = observed.guest_on(node)
-    if guest is not None:
-        return guest.spec.id_map.base
+    present = id_base_of(guest) if guest is not None else None
+    if present is not None:
+        return present
     clusters = {each.name: each.status.engine_cluster for each in world.nodes}
     cluster = clusters.get(node)
     together = {each for each, of in clusters.items() if cluster is not None and of == cluster} | {node}

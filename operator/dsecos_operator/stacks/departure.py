@@ -13,6 +13,7 @@ from dsecos_runtime import is_true
 
 from dsecos_operator.rendering.refused import Refused
 from dsecos_operator.scheduling import Member, Occupant, Rules, Wanted, move
+from dsecos_operator.stacks.guests import id_base_of, ports_of
 from dsecos_operator.stacks.occupancy import host_ports, wanted_of
 
 
@@ -49,8 +50,8 @@ def as_it_is(stack: Stack, guest: Guest) -> Wanted:
         wanted_of(stack),
         cpu=to_millicores(spec.resources.cpu),
         memory=to_bytes(spec.resources.memory),
-        host_ports=host_ports(spec.network.ports),
+        host_ports=host_ports(ports_of(guest)),
         pools=frozenset(volume.pool for volume in spec.volumes if volume.pool),
         volumes=bool(spec.volumes),
-        id_base=spec.id_map.base,
+        id_base=id_base_of(guest),
     )

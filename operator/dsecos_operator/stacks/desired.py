@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from typing import Any
 
 from dsecos_api import Guest, Metadata, NetworkZone, Stack
 from dsecos_api.guest import GuestCompose, GuestNetwork, GuestSpec, IdMap, StackRef
@@ -21,11 +22,12 @@ from dsecos_api.names import (
     attachment_name,
     node_namespace,
 )
-from dsecos_api.types import DeletionPolicy, GuestType, RunPolicy
+from dsecos_api.stack import Adoption
+from dsecos_api.types import GuestType, RunPolicy
 
 from dsecos_operator.scheduling import ID_COUNT, mac
 from dsecos_operator.stacks.claim import Claim
-from dsecos_operator.stacks.retained import policy
+from dsecos_operator.stacks.retained import guest_policy, policy
 
 MAX_RESTART = 253
 """Characters that Guest.spec.restart takes."""
@@ -40,9 +42,43 @@ def guest(
     secret_digest: str | None,
     id_base: int,
 ) -> Guest:
-    """`secret_digest` None: the document needs no secrets. Needs a zone that has a gateway."""
-    spec = stack.spec
+    """`secret_digest` None: the document needs no secrets. Needs a zone that has a gateway, and a claim with
+    an address there.
+    """
     cidr = zone.spec.cidrs[0]
+    return _guest(
+        stack,
+        claim,
+        image=GUEST_TEMPLATE,
+        id_map=IdMap(base=id_base, count=ID_COUNT),
+        network=GuestNetwork(
+            attachment=attachment_name(zone.namespace, zone.name),
+            address=claim.address or "",
+            prefix_length=int(cidr.rpartition("/")[2]),
+            gateway=zone.status.gateway or "",
+            mac=mac(stack.uid),
+            ports=stack.spec.expose,
+        ),
+        volumes=[
+            volume.model_copy(update={"deletion_policy": policy(stack, volume.deletion_policy)})
+            for volume in stack.spec.volumes
+        ],
+        compose=GuestCompose(
+            document=document,
+            digest=document_digest(document, secret_digest),
+            secret_name=claim.guest if secret_digest is not None else None,
+        ),
+    )
+
+
+def adopted(stack: Stack, adoption: Adoption, claim: Claim) -> Guest:
+    """One that was there before: image, network, disks and what runs in it are its own."""
+    return _guest(stack, claim, adopt=adoption.id)
+
+
+def _guest(stack: Stack, claim: Claim, **own: Any) -> Guest:
+    """What all guests have, and what this one has beside."""
+    spec = stack.spec
     return Guest(
         kind="Guest",
         metadata=Metadata(
@@ -57,31 +93,13 @@ def guest(
             type=spec.type or GuestType.CONTAINER,
             hostname=hostname(stack.name),
             epoch=claim.epoch,
-            image=GUEST_TEMPLATE,
             resources=spec.resources,
-            id_map=IdMap(base=id_base, count=ID_COUNT),
-            network=GuestNetwork(
-                attachment=attachment_name(zone.namespace, zone.name),
-                address=claim.address,
-                prefix_length=int(cidr.rpartition("/")[2]),
-                gateway=zone.status.gateway or "",
-                mac=mac(stack.uid),
-                ports=spec.expose,
-            ),
-            volumes=[
-                volume.model_copy(update={"deletion_policy": policy(stack, volume.deletion_policy)})
-                for volume in spec.volumes
-            ],
-            compose=GuestCompose(
-                document=document,
-                digest=document_digest(document, secret_digest),
-                secret_name=claim.guest if secret_digest is not None else None,
-            ),
             run_policy=spec.run_policy or RunPolicy.RUNNING,
             restart=restart(stack),
             startup=spec.startup,
             drift_policy=spec.drift_policy,
-            deletion_policy=spec.deletion_policy or DeletionPolicy.DELETE,
+            deletion_policy=guest_policy(stack),
+            **own,
         ),
     )
 
@@ -96,12 +114,12 @@ def restart(stack: Stack) -> str | None:
 
 def labels(stack: Stack) -> dict[str, str]:
     """What tells whose an object in a node's namespace is."""
+    zone = stack.spec.zone
     return {
         LABEL_STACK: stack.name,
         LABEL_STACK_NAMESPACE: stack.namespace,
         LABEL_STACK_UID: stack.uid,
-        LABEL_ZONE: stack.spec.zone,
-        LABEL_ZONE_NAMESPACE: stack.namespace,
+        **({LABEL_ZONE: zone, LABEL_ZONE_NAMESPACE: stack.namespace} if zone is not None else {}),
         LABEL_MANAGED_BY: "dsecos-operator",
     }
 

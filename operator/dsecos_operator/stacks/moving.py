@@ -25,7 +25,7 @@ from dsecos_operator.kinds import ANNOTATION_DIGEST, node_of
 from dsecos_operator.scheduling import engine_node
 from dsecos_operator.stacks.actions import Action, ApplyGuest, CopySecret, DeleteGuest, WriteClaim
 from dsecos_operator.stacks.claim import Claim, has_arrived
-from dsecos_operator.stacks.guests import elsewhere, reported, same, with_spec
+from dsecos_operator.stacks.guests import elsewhere, reported, same, secret_of, with_spec
 from dsecos_operator.stacks.observe import Observed
 from dsecos_operator.zones.status import in_force
 
@@ -85,7 +85,8 @@ def _order(observed: Observed, claim: Claim, source: Guest) -> list[Action]:
     name = engine_node(target) if target is not None else None
     if target is None or name is None or not _still_wanted(observed, claim, target):
         return [_give_back(claim)]
-    if observed.target_attachment is None or not in_force(observed.target_attachment):
+    zone = observed.target_attachment
+    if source.spec.network is not None and (zone is None or not in_force(zone)):
         return []
     order = Migration(node=target.name, engine_node=name)
     return [ApplyGuest(with_spec(source, migrate=order), "guest-migrate")]
@@ -122,7 +123,7 @@ def _take_over(observed: Observed, claim: Claim, source: Guest) -> list[Action]:
 
 
 def _secret(observed: Observed, source: Guest, namespace: str) -> list[Action]:
-    name = source.spec.compose.secret_name
+    name = secret_of(source)
     stamps = {each.namespace: each for each in observed.secrets if each.name == name}
     here, there = stamps.get(source.namespace), stamps.get(namespace)
     if here is None:

@@ -32,6 +32,7 @@ class Observed:
 
     stack: Stack | None
     zone: NetworkZone | None = None
+    """None as well where the Stack has none."""
     licenses: tuple[License, ...] = ()
     node: Node | None = None
     """The node that the Stack is placed on."""
@@ -87,19 +88,19 @@ def observe(cache: Cache, key: Key) -> Observed:
     uid = stack.uid
     claim = believed(claim_of(stack), [each for each in guests if each.spec.stack_ref.uid == uid])
     target = claim.moving_to if claim else None
-    zone = Key(stack.namespace, stack.spec.zone)
+    zone = Key(stack.namespace, stack.spec.zone) if stack.spec.zone is not None else None
     return Observed(
         stack=stack,
-        zone=cache.get(NETWORK_ZONE, zone),
+        zone=cache.get(NETWORK_ZONE, zone) if zone else None,
         licenses=tuple(cache.list(LICENSE)),
         node=cache.get(NODE, Key("", claim.node)) if claim else None,
         guests=guests,
         secrets=secrets,
-        attachment=_attachment(cache, zone, claim.node) if claim else None,
-        neighbours=_neighbours(cache, stack, claim.node) if claim and stack.deleting else 0,
+        attachment=_attachment(cache, zone, claim.node) if zone and claim else None,
+        neighbours=_neighbours(cache, stack, zone, claim.node) if zone and claim and stack.deleting else 0,
         retained=tuple(cache.list(CONFIG_MAP_STAMP, label=(LABEL_RETAINED, "true"))),
         target=cache.get(NODE, Key("", target)) if target else None,
-        target_attachment=_attachment(cache, zone, target) if target else None,
+        target_attachment=_attachment(cache, zone, target) if zone and target else None,
     )
 
 
@@ -107,16 +108,16 @@ def _attachment(cache: Cache, zone: Key, node: str) -> ZoneAttachment | None:
     return cache.get(ZONE_ATTACHMENT, Key(node_namespace(node), attachment_name(zone.namespace, zone.name)))
 
 
-def _neighbours(cache: Cache, stack: Stack, node: str) -> int:
+def _neighbours(cache: Cache, stack: Stack, zone: Key, node: str) -> int:
     """Who else keeps the zone on the node."""
     guests = {
         each.spec.stack_ref.uid
-        for each in cache.list(GUEST, node_namespace(node), label=(LABEL_ZONE, stack.spec.zone))
-        if each.metadata.labels.get(LABEL_ZONE_NAMESPACE) == stack.namespace
+        for each in cache.list(GUEST, node_namespace(node), label=(LABEL_ZONE, zone.name))
+        if each.metadata.labels.get(LABEL_ZONE_NAMESPACE) == zone.namespace
     }
     claims = {
         each.uid
-        for each in cache.list(STACK, stack.namespace)
-        if each.spec.zone == stack.spec.zone and each.status.node == node and not each.deleting
+        for each in cache.list(STACK, zone.namespace)
+        if each.spec.zone == zone.name and each.status.node == node and not each.deleting
     }
     return len((guests | claims) - {stack.uid})

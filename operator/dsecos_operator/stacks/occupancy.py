@@ -16,6 +16,7 @@ from dsecos_operator.kinds import node_of
 from dsecos_operator.scheduling import Company, Member, Occupant, Wanted
 from dsecos_operator.scheduling.model import PortKey
 from dsecos_operator.stacks.claim import Claim, claim_of
+from dsecos_operator.stacks.guests import address_of, id_base_of, ports_of
 
 
 def occupants(stacks: Iterable[Stack], guests: Iterable[Guest]) -> list[Occupant]:
@@ -74,6 +75,7 @@ def wanted_of(stack: Stack, data_on: str | None = None) -> Wanted:
         node=spec.placement.node if spec.placement else None,
         together=together(stack),
         apart=apart(stack),
+        adopted=spec.adopt is not None,
     )
 
 
@@ -127,12 +129,12 @@ def _of_guest(guest: Guest, stack: Stack | None) -> Occupant:
         stack=ref.name,
         uid=ref.uid,
         node=node_of(guest.namespace),
-        zone=guest.metadata.labels.get(LABEL_ZONE, ""),
-        address=guest.spec.network.address,
+        zone=guest.metadata.labels.get(LABEL_ZONE),
+        address=address_of(guest),
         cpu=to_millicores(guest.spec.resources.cpu),
         memory=to_bytes(guest.spec.resources.memory),
-        host_ports=host_ports(guest.spec.network.ports),
-        id_base=guest.spec.id_map.base,
+        host_ports=host_ports(ports_of(guest)),
+        id_base=id_base_of(guest),
         together=together(stack) if stack is not None else None,
         apart=apart(stack) if stack is not None else None,
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from dsecos_api import Guest, Stack
 from dsecos_api.names import OPERATOR_FINALIZER
-from dsecos_api.types import DeletionPolicy, RunPolicy
+from dsecos_api.types import RunPolicy
 
 from dsecos_operator.kinds import ANNOTATION_DIGEST, node_of
 from dsecos_operator.maintenance.upkeep import NO_MAINTENANCE, Upkeep
@@ -25,7 +25,7 @@ from dsecos_operator.stacks.actions import (
     WriteClaim,
 )
 from dsecos_operator.stacks.claim import Claim, claim_of, has_arrived
-from dsecos_operator.stacks.guests import same, with_spec
+from dsecos_operator.stacks.guests import same, secret_of, with_spec
 from dsecos_operator.stacks.observe import Observed
 
 
@@ -148,7 +148,7 @@ def _last_word(stack: Stack, guest: Guest) -> list[Action]:
     own = {volume.name: volume.deletion_policy for volume in stack.spec.volumes}
     wanted = with_spec(
         guest,
-        deletion_policy=stack.spec.deletion_policy or DeletionPolicy.DELETE,
+        deletion_policy=retained.guest_policy(stack),
         volumes=[
             volume.model_copy(update={"deletion_policy": retained.policy(stack, own[volume.name])})
             if volume.name in own
@@ -169,7 +169,7 @@ def _strangers(observed: Observed, uid: str) -> list[Action]:
 
 def _unneeded_secrets(observed: Observed, keep: tuple[str, str] | None) -> list[Action]:
     """Secrets whose guest is gone, or does not need them any more."""
-    guests = {(each.namespace, each.name) for each in observed.guests if each.spec.compose.secret_name}
+    guests = {(each.namespace, each.name) for each in observed.guests if secret_of(each)}
     needed: Sequence[tuple[str, str]] = [*guests, *([keep] if keep else [])]
     return [
         DeleteSecret(each)

@@ -19,6 +19,7 @@ from dsecos_api.types import DeletionPolicy
 
 from dsecos_operator.kinds import ConfigMapStamp, node_of
 from dsecos_operator.scheduling import Occupant
+from dsecos_operator.stacks.guests import address_of, id_base_of
 
 CONFIG_MAP = "retained"
 
@@ -33,10 +34,18 @@ def policy(stack: Stack, own: DeletionPolicy | None) -> DeletionPolicy:
     return own or stack.spec.deletion_policy or DeletionPolicy.RETAIN
 
 
+def guest_policy(stack: Stack) -> DeletionPolicy:
+    """What becomes of the guest when its Stack goes: one that was there before stays unless it is said."""
+    unsaid = DeletionPolicy.ORPHAN if stack.spec.adopt is not None else DeletionPolicy.DELETE
+    return stack.spec.deletion_policy or unsaid
+
+
 def entry(stack: Stack, guest: Guest, known: str | None) -> str | None:
     """What is to be remembered when the Stack goes; None for nothing. `known`: the entry of its earlier
-    lives.
+    lives. One that was adopted is given up with all that is its own: it leaves nothing, and forgets nothing.
     """
+    if stack.spec.adopt is not None:
+        return known
     volumes = [
         {"name": volume.name, "pool": volume.pool}
         for volume in stack.spec.volumes
@@ -48,8 +57,8 @@ def entry(stack: Stack, guest: Guest, known: str | None) -> str | None:
             {
                 "name": guest.name,
                 "zone": guest.metadata.labels.get(LABEL_ZONE, ""),
-                "address": guest.spec.network.address,
-                "idBase": guest.spec.id_map.base,
+                "address": address_of(guest),
+                "idBase": id_base_of(guest),
             }
         )
     if not volumes and not guests:

@@ -1,8 +1,9 @@
 """What a Stack's status says. Pure but for the clock of transitions.
 
 Ready is True when the Stack is as its spec says, in all its steps: Serving when it is to run, Stopped or
-Suspended when that is what was asked for. It is about the present generation only: what an agent reported of
-an older Guest, or of services that ran another document, does not count.
+Suspended when that is what was asked for. Of a guest that was adopted it says Adopted in place of Serving:
+nobody looks at what runs in it. It is about the present generation only: what an agent reported of an older
+Guest, or of services that ran another document, does not count.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dsecos_runtime import Conditions, is_true
 from dsecos_operator.maintenance.view import is_down
 from dsecos_operator.stacks.claim import Claim
 from dsecos_operator.stacks.findings import Findings
+from dsecos_operator.stacks.guests import ports_of
 from dsecos_operator.stacks.observe import Observed
 
 OUTCOME = {
@@ -33,7 +35,7 @@ def status(observed: Observed, stack: Stack, findings: Findings) -> StackStatus:
     conditions = Conditions(stack.status, stack.metadata.generation, order=STACK_STEPS)
     claim = findings.claim
     guest = observed.guest_on(claim.node) if claim is not None else observed.guest
-    _own_steps(conditions, findings, guest)
+    _own_steps(conditions, stack, findings, guest)
     _guest_steps(conditions, guest)
     conditions.false(Type.REGISTERED, Reason.NOT_CONFIGURED, "no Portainer configured")
     _outcome(conditions, observed, stack, findings, guest)
@@ -46,9 +48,7 @@ def status(observed: Observed, stack: Stack, findings: Findings) -> StackStatus:
         moving_to=claim.moving_to if claim else None,
         failed_move=claim.failed_move if claim else None,
         state=guest.status.lifecycle.state if guest and guest.status.lifecycle else None,
-        endpoints=endpoints(guest.spec.network.ports if guest else stack.spec.expose, observed.node)
-        if claim
-        else [],
+        endpoints=endpoints(ports_of(guest) if guest else stack.spec.expose, observed.node) if claim else [],
         services=guest.status.services if guest else [],
         conditions=conditions.build(),
     )
@@ -71,14 +71,15 @@ def endpoints(ports: Iterable[Expose], node: Node | None) -> list[str]:
 
 
 def converged(guest: Guest) -> bool:
-    """Whether the agent has made this generation of the Guest so, with this document."""
+    """Whether the agent has made this generation of the Guest so, with this document if it has one."""
     current = guest.status.observed_generation == guest.metadata.generation
     running = guest.spec.run_policy == RunPolicy.RUNNING
-    documented = guest.status.compose_digest == guest.spec.compose.digest or not running
+    compose = guest.spec.compose
+    documented = compose is None or guest.status.compose_digest == compose.digest or not running
     return current and documented and is_true(guest.status, Type.READY)
 
 
-def _own_steps(conditions: Conditions, findings: Findings, guest: Guest | None) -> None:
+def _own_steps(conditions: Conditions, stack: Stack, findings: Findings, guest: Guest | None) -> None:
     verdict = findings.license
     conditions.set(Type.LICENSED, verdict.licensed, verdict.reason, verdict.message)
     problem = findings.problem
@@ -88,7 +89,9 @@ def _own_steps(conditions: Conditions, findings: Findings, guest: Guest | None) 
     if reached == Type.RENDERED and problem is not None:
         conditions.false(Type.RENDERED, problem.refused.reason, problem.refused.message)
         return
-    if reached != Type.SCHEDULED or problem is None or problem.refused.reason != Reason.ZONE_NOT_FOUND:
+    if stack.spec.adopt is not None:
+        conditions.true(Type.RENDERED, Reason.ADOPTED, "nothing is rendered: what runs in it is its own")
+    elif reached != Type.SCHEDULED or problem is None or problem.refused.reason != Reason.ZONE_NOT_FOUND:
         conditions.true(Type.RENDERED, Reason.COMPOSE_VALID, "; ".join(findings.notes))
     if problem is not None:
         conditions.false(Type.SCHEDULED, problem.refused.reason, problem.refused.message)
@@ -97,7 +100,7 @@ def _own_steps(conditions: Conditions, findings: Findings, guest: Guest | None) 
 
 
 def _placed(claim: Claim, guest: Guest | None) -> str:
-    text = f"on {claim.node} with {claim.address}"
+    text = f"on {claim.node}" + (f" with {claim.address}" if claim.address is not None else "")
     if claim.failed_move is not None:
         text += f"; moving to {claim.failed_move.node} failed: {claim.failed_move.message}"
     elif claim.moving_to is not None:
@@ -164,7 +167,7 @@ def _from_guest(conditions: Conditions, guest: Guest, run_policy: RunPolicy) -> 
     if guest.deleting:
         conditions.reconciling(Reason.PROGRESSING, "the guest is removed and made anew")
     elif converged(guest):
-        conditions.ready(OUTCOME[run_policy])
+        _as_wanted(conditions, guest, run_policy)
     elif ready is None or not current:
         conditions.reconciling(Reason.PROGRESSING, "waits for the node's agent")
     elif is_true(guest.status, Type.STALLED):
@@ -173,6 +176,13 @@ def _from_guest(conditions: Conditions, guest: Guest, run_policy: RunPolicy) -> 
         waiting = ready.status == ConditionStatus.TRUE
         reason = Reason.PROGRESSING if waiting else ready.reason
         conditions.reconciling(reason, "services are brought up" if waiting else ready.message)
+
+
+def _as_wanted(conditions: Conditions, guest: Guest, run_policy: RunPolicy) -> None:
+    if guest.spec.adopt is not None and run_policy == RunPolicy.RUNNING:
+        conditions.ready(Reason.ADOPTED, "it runs; whether what is in it serves is not looked at")
+    else:
+        conditions.ready(OUTCOME[run_policy])
 
 
 def _lost(node: Node) -> bool:

@@ -108,7 +108,7 @@ def _judge(observed: Observed) -> tuple[str | None, Refused | None]:
 
 
 def _zone_of_stack(stack: Stack) -> Iterable[Key]:
-    return (Key(stack.namespace, stack.spec.zone),)
+    return () if stack.spec.zone is None else (Key(stack.namespace, stack.spec.zone),)
 
 
 def _place_changed(old: Stack | None, new: Stack) -> bool:
@@ -122,7 +122,8 @@ def _place(stack: Stack) -> tuple[object, ...]:
 
 def _zone_of_guest(guest: Guest) -> Iterable[Key]:
     labels = guest.metadata.labels
-    return (Key(labels.get(LABEL_ZONE_NAMESPACE, ""), labels.get(LABEL_ZONE, "")),)
+    namespace, name = labels.get(LABEL_ZONE_NAMESPACE), labels.get(LABEL_ZONE)
+    return (Key(namespace, name),) if namespace and name else ()
 
 
 def _zone_of_attachment(attachment: ZoneAttachment) -> Iterable[Key]:

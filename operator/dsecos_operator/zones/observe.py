@@ -32,7 +32,8 @@ class Observed:
     def addresses(self) -> frozenset[str]:
         """Addresses that are taken."""
         claimed = {each.status.address for each in self.stacks if each.status.address}
-        return frozenset(claimed | {each.spec.network.address for each in self.guests})
+        used = {each.spec.network.address for each in self.guests if each.spec.network is not None}
+        return frozenset(claimed | used)
 
 
 def observe(cache: Cache, key: Key) -> Observed:
