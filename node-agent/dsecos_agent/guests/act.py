@@ -12,6 +12,7 @@ from dsecos_api.types import DeletionPolicy
 from dsecos_runtime import act_all
 
 from dsecos_agent.adapter_errors import AdapterError
+from dsecos_agent.engines.model import Adopted
 from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.bringup import BringUps
@@ -95,7 +96,7 @@ class Actor:
                     await self._volume(target, action)
                 case do.CloneRoot() | do.AdmitGuest() | do.SetQuota() | do.Prepare() | do.RemoveDisk():
                     await self._disk(target, action)
-                case do.Create() | do.WriteConfig() | do.ResizeDisk():
+                case do.Create() | do.Adopt() | do.WriteConfig() | do.ResizeDisk():
                     await self._configure(target, action)
                 case do.EnsureBridge() | do.ApplyFirewall() | do.AttachLink():
                     await self._network(action)
@@ -166,7 +167,9 @@ class Actor:
             case do.RemoveDisk():
                 await pool.remove_guest(name, owner)
 
-    async def _configure(self, target: Target, action: do.Create | do.WriteConfig | do.ResizeDisk) -> None:
+    async def _configure(
+        self, target: Target, action: do.Create | do.Adopt | do.WriteConfig | do.ResizeDisk
+    ) -> None:
         name, owner = target.name, target.owner_uid
         if isinstance(action, do.ResizeDisk):
             await self._engine.resize_disk(name, owner, action.size)
@@ -178,12 +181,16 @@ class Actor:
             # What was known of a guest whose disk went with it is void.
             self._records.update(name, owner, prepared=False, started=False, compose_digest=None)
             await asyncio.to_thread(make_shared, action.shared)
+        if isinstance(action, do.Adopt):
+            self._records.update(name, owner, limits_due=True)
         await self._engine.write_config(action.config)
         startup = action.config.startup
         self._records.update(
             name,
             owner,
             applied=(action.digest,),
+            adopted=isinstance(action.config.root, Adopted),
+            limits_due=isinstance(action, do.Adopt),
             autostart=startup.autostart,
             order=startup.order,
             delay=startup.delay,
@@ -223,6 +230,8 @@ class Actor:
             case do.BringUp():
                 if target.wanted is not None:
                     await self._bring_ups.start(target.wanted)
+            case do.Release():
+                await self._engine.release(name, owner)
             case do.Destroy():
                 await self._bring_ups.cancel(name)
                 await self._engine.destroy(name, owner)

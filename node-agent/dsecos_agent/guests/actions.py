@@ -177,6 +177,18 @@ class Create(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Adopt(Action):
+    """Take over a guest that is there, as it is. Its limits are set live afterwards."""
+
+    name: ClassVar = "guest-adopt"
+    step: ClassVar = Type.GUEST_READY
+    stage: ClassVar = 2
+    through: ClassVar = LifecycleState.CREATING
+    config: GuestConfig
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class WriteConfig(Action):
     """Write what the guest is started with.
 
@@ -283,6 +295,15 @@ class Destroy(Action):
     step: ClassVar = Type.GUEST_READY
     stage: ClassVar = 6
     through: ClassVar = LifecycleState.DESTROYING
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Action):
+    """Give up a guest that was taken over; it goes on as it is."""
+
+    name: ClassVar = "guest-release"
+    step: ClassVar = Type.GUEST_READY
+    stage: ClassVar = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dsecos_api.conditions import Reason, Type
 from dsecos_api.lifecycle import LifecycleState, Order, refusal
 from dsecos_api.types import RunPolicy
 
-from dsecos_agent.guests import causes, drift
+from dsecos_agent.guests import adoption, causes, drift
 from dsecos_agent.guests.desired import Block, Wanted
 from dsecos_agent.guests.lifecycle import STATES
 from dsecos_agent.guests.state import Observed
@@ -39,19 +39,21 @@ def blocks(wanted: Wanted, seen: Observed) -> list[Block]:
     """Why the guest cannot be made as wanted, in the order of the steps; empty when it can."""
     found = [*wanted.blocks, *_foreign(wanted, seen), *_refused(wanted, seen)]
     made = seen.engine if wanted.own_disks else seen.disk
-    if made is None and wanted.template is None:
+    if made is None and wanted.template is None and not wanted.adopted:
         where = "on the node" if wanted.own_disks else "in the pool"
         text = f"the guest template is not {where} (yet)"
         found.append(Block(Type.GUEST_READY, Reason.GUEST_TEMPLATE_MISSING, text, stalled=False))
     if seen.conflict is not None:
         found.append(Block(Type.NETWORK_READY, seen.conflict.reason, seen.conflict.message))
-    if drift.removed(seen) and drift.held(wanted, seen):
+    if lost := adoption.lost(wanted, seen):
+        found.append(Block(Type.GUEST_READY, Reason.DRIFTED, lost))
+    elif drift.removed(seen) and drift.held(wanted, seen):
         text = (
             "somebody else removed the guest, and driftPolicy is Report: it is made again when spec changes"
         )
         found.append(Block(Type.GUEST_READY, Reason.DRIFTED, text))
     size = None if seen.engine is None else seen.engine.disk_bytes
-    if wanted.own_disks and size is not None and size > wanted.quota:
+    if wanted.own_disks and not wanted.adopted and size is not None and size > wanted.quota:
         text = f"its disk has {size} bytes and cannot be made smaller: set resources.disk to that or more"
         found.append(Block(Type.GUEST_READY, Reason.UNSUPPORTED, text))
     order = list(Type)
@@ -78,6 +80,8 @@ def _refused(wanted: Wanted, seen: Observed) -> list[Block]:
         return []
     if wanted.run is RunPolicy.SUSPENDED and wanted.cannot_suspend:
         return [Block(Type.GUEST_READY, Reason.UNSUPPORTED, wanted.cannot_suspend)]
+    if wanted.adopted and seen.engine is None:
+        return []  # how it is shows when it is taken over
     orders = [Order.SUSPEND] * (wanted.run is RunPolicy.SUSPENDED and not seen.frozen)
     if migration_due(wanted, seen):
         if wanted.cannot_migrate:

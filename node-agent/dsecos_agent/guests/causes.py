@@ -4,7 +4,7 @@ from dsecos_api.lifecycle import Cause, Lifecycle
 from dsecos_api.types import RunPolicy
 
 from dsecos_agent.guests import actions as do
-from dsecos_agent.guests import drift
+from dsecos_agent.guests import adoption, drift
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.state import Observed
 
@@ -49,18 +49,20 @@ def of(action: do.Action, wanted: Wanted | None, seen: Observed | None, life: Li
     """Why an action is done; without a wish it ends a guest whose object is gone."""
     if wanted is None or wanted.deleting:
         return Cause.DELETED, "it was deleted"
-    policy = (Cause.RUN_POLICY, f"runPolicy is {wanted.run.value}")
+    why = policy = (Cause.RUN_POLICY, f"runPolicy is {wanted.run.value}")
     match action:
         case do.CloneRoot() | do.Create():
-            return (Cause.CREATED, "") if life is None else (Cause.OUTSIDE, "somebody else had removed it")
+            why = (Cause.CREATED, "") if life is None else (Cause.OUTSIDE, "somebody else had removed it")
+        case do.Adopt():
+            why = Cause.ADOPTED, adoption.TAKEN_OVER
         case do.Migrate(target=target):
-            return Cause.MIGRATION, f"to {target}"
+            why = Cause.MIGRATION, f"to {target}"
         case do.Stop():
             at_rest = (Cause.MAINTENANCE, "its node is in maintenance") if wanted.maintenance else policy
-            return (seen and restart(wanted, seen)) or at_rest
+            why = (seen and restart(wanted, seen)) or at_rest
         case do.Start():
-            return (seen and restart(wanted, seen)) or _start(life, policy)
-    return policy
+            why = (seen and restart(wanted, seen)) or _start(life, policy)
+    return why
 
 
 def _start(life: Lifecycle | None, policy: Why) -> Why:

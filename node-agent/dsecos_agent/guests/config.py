@@ -6,11 +6,13 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from dsecos_api import Guest
+from dsecos_api.guest import GuestNetwork
 from dsecos_api.names import REGISTRY_HOST, VOLUME_MOUNT_ROOT
 from dsecos_api.quantity import to_bytes, to_millicores
 from dsecos_api.types import DeletionPolicy, RunPolicy
 
 from dsecos_agent.engines.model import (
+    Adopted,
     Capabilities,
     Capability,
     DiskMount,
@@ -80,9 +82,10 @@ class Node:
     engine_node: str | None = None
     """Name of this node in the engine's cluster; None where an engine has one node only."""
 
-    def owns_disks(self, kind: GuestKind) -> bool:
-        """Whether the engine makes the disks of guests of this kind itself."""
-        return self.capabilities.has(kind, Capability.OWN_DISKS)
+    def owns_disks(self, guest: Guest) -> bool:
+        """Whether no pool of ours has the guest's disks: its engine makes them, or they were there before."""
+        kind = GuestKind(guest.spec.type)
+        return guest.spec.adopt is not None or self.capabilities.has(kind, Capability.OWN_DISKS)
 
 
 def config_of(
@@ -90,8 +93,10 @@ def config_of(
 ) -> GuestConfig:
     """The whole configuration."""
     spec = guest.spec
+    if spec.adopt is not None:
+        return _adopted(guest, spec.adopt)
     kind = GuestKind(spec.type)
-    own_disks = node.owns_disks(kind)
+    own_disks = node.owns_disks(guest)
     mounts: tuple[Mount, ...] = (
         Mount(shared_of(guest, pool, node), SHARED, executable=False, idmapped=not own_disks),
         Mount(
@@ -112,12 +117,14 @@ def config_of(
         name=guest.name,
         owner_uid=spec.stack_ref.uid,
         kind=kind,
-        root=RootImage(spec.image, quota)
+        root=RootImage(spec.image or "", quota)
         if own_disks
         else RootDirectory(disk_of(node, pool, guest.name) / "rootfs"),
-        id_map=None if own_disks else IdMap(spec.id_map.base, spec.id_map.count),
+        id_map=None if own_disks or spec.id_map is None else IdMap(spec.id_map.base, spec.id_map.count),
         hostname=spec.hostname,
-        interfaces=() if bridge is None else (_interface(guest, bridge, node),),
+        interfaces=()
+        if bridge is None or spec.network is None
+        else (_interface(guest, spec.network, bridge, node),),
         mounts=mounts,
         disks=tuple(
             DiskMount(volume.name, volume.quota, f"{VOLUME_MOUNT_ROOT}/{volume.name}") for volume in volumes
@@ -133,9 +140,25 @@ def config_of(
     )
 
 
+def _adopted(guest: Guest, engine_id: str) -> GuestConfig:
+    """Of a guest that was there before: limits and start order alone. Its processes are not counted: it was
+    never meant to have such a limit.
+    """
+    resources = guest.spec.resources
+    return GuestConfig(
+        name=guest.name,
+        owner_uid=guest.spec.stack_ref.uid,
+        kind=GuestKind(guest.spec.type),
+        root=Adopted(engine_id, to_bytes(resources.disk)),
+        id_map=None,
+        limits=Limits(cpu_millis=to_millicores(resources.cpu), memory_bytes=to_bytes(resources.memory)),
+        startup=startup_of(guest),
+    )
+
+
 def shared_of(guest: Guest, pool: str, node: Node) -> Path:
     """The directory that host and guest share: on the guest's disk where a pool of ours holds it."""
-    if node.owns_disks(GuestKind(guest.spec.type)):
+    if node.owns_disks(guest):
         return node.run / "guests" / guest.name
     return disk_of(node, pool, guest.name) / "shared"
 
@@ -171,8 +194,7 @@ def _root(node: Node, pool: str) -> Path:
     return node.pools.get(pool, Path("/nonexistent"))  # blocked: see `desired`
 
 
-def _interface(guest: Guest, bridge: Bridge, node: Node) -> NetworkInterface:
-    network = guest.spec.network
+def _interface(guest: Guest, network: GuestNetwork, bridge: Bridge, node: Node) -> NetworkInterface:
     return NetworkInterface(
         host_name=port_name(node.prefix, guest.name),
         bridge=bridge.name,

@@ -119,7 +119,8 @@ class GuestController(Controller):
 
     def _guests_of(self, attachment: ZoneAttachment) -> Iterable[Key]:
         for guest in self._runtime.cache.list(GUEST, attachment.namespace):
-            if guest.spec.network.attachment == attachment.name:
+            network = guest.spec.network
+            if network is not None and network.attachment == attachment.name:
                 yield Key.of(guest)
 
     async def seed(self) -> Iterable[Key]:
@@ -139,6 +140,8 @@ class GuestController(Controller):
         if self._node.engine_problem is not None:
             await self._teller.blind(guest, self._node.engine_problem)
             return Requeue(ENGINE_BUSY)  # woken as soon as it is there
+        if guest.spec.adopt is not None and not guest.deleting:
+            self._lives.recall(guest.name, guest.spec.stack_ref.uid, guest.status.lifecycle)
         wish = self._wanted(guest)
         try:
             wish, seen, left = await self._converge(guest, wish)
@@ -188,7 +191,7 @@ class GuestController(Controller):
         self._teller.drifted(guest, before, record)
         if wish.paused or any(block.stalled for block in blocks(wish, seen)):
             self._turn_is_over(guest, started=False)
-        if record is not None and wish.own_disks and wish.port != record.link:
+        if record is not None and wish.own_disks and not wish.adopted and wish.port != record.link:
             wish = self._wanted(guest)  # the engine has told the name of its port
             return wish, seen, plan(wish, seen)
         return wish, seen, actions
@@ -222,8 +225,10 @@ class GuestController(Controller):
         self._waited.discard(guest.name)
 
     def _wanted(self, guest: Guest) -> Wanted:
-        key = Key(guest.namespace, guest.spec.network.attachment)
-        attachment = self._runtime.cache.get(ZONE_ATTACHMENT, key)
+        network, cache = guest.spec.network, self._runtime.cache
+        attachment = None
+        if network is not None:
+            attachment = cache.get(ZONE_ATTACHMENT, Key(guest.namespace, network.attachment))
         link = self._records.link(guest.name)
         return wanted(guest, attachment, self._node.facts(), self._engine.digest, link)
 
@@ -236,6 +241,8 @@ class GuestController(Controller):
         name = wish.name
         if seen.alive:
             self._engine.watch(name, self.wake_guest)
+        if wish.adopted:
+            return
         if seen.running and wish.run == "Running" and name not in self._docker_events:
             self._docker_events[name] = self._compose.subscribe(
                 wish.shared, lambda: self._docker_changed(name)

@@ -39,6 +39,10 @@ class Wanted:
     owner_uid: str
     stack: tuple[str, str]
     """Namespace and name of the Stack; its volumes lie under it."""
+    epoch: int
+    """Above 1: it was placed before."""
+    adopt: str | None
+    """Id in the engine of the guest that is taken over; None: it is made by us."""
     run: RunPolicy
     maintenance: bool
     """`run` is Stopped because of the node's maintenance."""
@@ -54,7 +58,7 @@ class Wanted:
     deleting: bool
     removal: Removal
     own_disks: bool
-    """The engine makes its disks; no pool of ours does."""
+    """The engine makes its disks, or they were there before; no pool of ours has them."""
     live_limits: bool
     cannot_suspend: str
     """Why it cannot be suspended; empty: it can."""
@@ -65,7 +69,7 @@ class Wanted:
     quota: int
     volumes: tuple[WantedVolume, ...]
     port: str | None
-    """Host's end of its network interface; None: the engine has not told it yet."""
+    """Host's end of its network interface; None: the engine has not told it yet, or it is none of ours."""
     bridge: Bridge | None
     gateway: str
     config: GuestConfig
@@ -76,6 +80,11 @@ class Wanted:
     secret_name: str | None
     services: tuple[Expected, ...]
     blocks: tuple[Block, ...]
+
+    @property
+    def adopted(self) -> bool:
+        """Whether it is taken over: disks, network and what runs in it are its own."""
+        return self.adopt is not None
 
     @property
     def order(self) -> int:
@@ -95,11 +104,11 @@ def wanted(
     `link` is the host's end of its network interface, where the engine has named it.
     """
     spec, kind = guest.spec, GuestKind(guest.spec.type)
-    own_disks, can = node.owns_disks(kind), node.capabilities
-    blocks = [Block(Type.GUEST_READY, Reason.UNSUPPORTED, text) for text in _impossible(kind, node)]
+    own_disks, can = node.owns_disks(guest), node.capabilities
+    blocks = [Block(Type.GUEST_READY, Reason.UNSUPPORTED, text) for text in _impossible(guest, kind, node)]
     volumes = tuple(_volumes(guest, node, blocks))
     pool = _pool(spec.pool, node, [] if own_disks else blocks, Type.GUEST_READY)
-    template = node.templates.get(spec.image)
+    template = None if spec.image is None else node.templates.get(spec.image)
     if template is not None and not own_disks and template not in node.template_pools.get(pool, ()):
         template = None
     bridge = _bridge(guest, attachment, node, blocks)
@@ -108,6 +117,8 @@ def wanted(
         name=guest.name,
         owner_uid=spec.stack_ref.uid,
         stack=(spec.stack_ref.namespace, spec.stack_ref.name),
+        epoch=spec.epoch,
+        adopt=spec.adopt,
         run=spec.run_policy,
         maintenance=bool(spec.maintenance),
         restart=spec.restart,
@@ -125,22 +136,25 @@ def wanted(
         template=template,
         quota=to_bytes(spec.resources.disk),
         volumes=volumes,
-        port=link if own_disks else port_name(node.prefix, guest.name),
+        port=_port(guest, node, link),
         bridge=bridge,
-        gateway=spec.network.gateway,
+        gateway="" if spec.network is None else spec.network.gateway,
         config=config,
         digest=_digest(config, digest, blocks),
         shared=shared_of(guest, pool, node),
-        document=spec.compose.document,
-        compose_digest=spec.compose.digest,
-        secret_name=spec.compose.secret_name,
+        document="" if spec.compose is None else spec.compose.document,
+        compose_digest="" if spec.compose is None else spec.compose.digest,
+        secret_name=None if spec.compose is None else spec.compose.secret_name,
         services=_services(guest, blocks),
         blocks=tuple(blocks),
     )
 
 
-def _impossible(kind: GuestKind, node: Node) -> list[str]:
-    """What the engine would have to do for a guest with services, and cannot."""
+def _impossible(guest: Guest, kind: GuestKind, node: Node) -> list[str]:
+    """What the engine would have to do for the guest, and cannot."""
+    if guest.spec.adopt is not None:
+        why = node.capabilities.why_not(kind, Capability.ADOPT)
+        return [why] if why else []
     if kind not in node.capabilities.kinds:
         return [node.capabilities.why_not(kind, Capability.EXEC)]
     needed = {
@@ -158,8 +172,8 @@ def _removal(guest: Guest, pool: str, volumes: tuple[WantedVolume, ...], node: N
     """What a deletion means. Nothing can lie in a pool that this node never had, nor in one of ours where
     the engine makes the disks.
     """
-    if node.owns_disks(GuestKind(guest.spec.type)):
-        return Removal(guest.spec.deletion_policy, None)
+    if node.owns_disks(guest):
+        return Removal(guest.spec.deletion_policy, None, adopted=guest.spec.adopt is not None)
     fates = tuple(VolumeFate(each.ref, each.pool, each.policy) for each in volumes)
     return Removal(
         guest.spec.deletion_policy,
@@ -170,8 +184,10 @@ def _removal(guest: Guest, pool: str, volumes: tuple[WantedVolume, ...], node: N
 
 def _volumes(guest: Guest, node: Node, blocks: list[Block]) -> list[WantedVolume]:
     owner = guest.spec.stack_ref
-    own_disks = node.owns_disks(GuestKind(guest.spec.type))
-    found = []
+    own_disks = node.owns_disks(guest)
+    found: list[WantedVolume] = []
+    if guest.spec.adopt is not None:
+        return found
     for volume in sorted(guest.spec.volumes, key=lambda volume: volume.name):
         policy = volume.deletion_policy or DeletionPolicy.RETAIN
         if own_disks and policy is not DeletionPolicy.DELETE:
@@ -202,8 +218,11 @@ def _pool(name: str | None, node: Node, blocks: list[Block], step: Type) -> str:
 def _bridge(
     guest: Guest, attachment: ZoneAttachment | None, node: Node, blocks: list[Block]
 ) -> Bridge | None:
+    network = guest.spec.network
+    if network is None:
+        return None
     if attachment is None:
-        text = f"waits for ZoneAttachment {guest.spec.network.attachment}"
+        text = f"waits for ZoneAttachment {network.attachment}"
         blocks.append(Block(Type.NETWORK_READY, Reason.ZONE_NOT_READY, text, stalled=False))
         return None
     try:
@@ -211,6 +230,12 @@ def _bridge(
     except UnsupportedZoneError as error:
         blocks.append(Block(Type.NETWORK_READY, Reason.UNSUPPORTED, str(error)))
         return None
+
+
+def _port(guest: Guest, node: Node, link: str | None) -> str | None:
+    if guest.spec.network is None:
+        return None
+    return link if node.owns_disks(guest) else port_name(node.prefix, guest.name)
 
 
 def _digest(
@@ -224,6 +249,8 @@ def _digest(
 
 
 def _services(guest: Guest, blocks: list[Block]) -> tuple[Expected, ...]:
+    if guest.spec.compose is None:
+        return ()
     try:
         return expected(guest.spec.compose.document)
     except ValueError as error:

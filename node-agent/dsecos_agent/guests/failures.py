@@ -23,7 +23,7 @@ from dsecos_agent.engines.errors import (
     OutcomeUnknownError,
     UnsafeConfigError,
 )
-from dsecos_agent.guests.actions import Action, CloneRoot, Migrate
+from dsecos_agent.guests.actions import Action, Adopt, CloneRoot, Migrate
 from dsecos_agent.guests.desired import Block
 
 _REASONS: tuple[tuple[type[Exception], Reason, bool], ...] = (
@@ -63,6 +63,8 @@ def explain(failed: ActionFailedError) -> Block:
     text = str(error) or repr(error)
     if isinstance(error, NotFoundError) and isinstance(action, CloneRoot):
         return Block(Type.GUEST_READY, Reason.GUEST_TEMPLATE_MISSING, text, stalled=False)
+    if isinstance(error, NotFoundError) and isinstance(action, Adopt):
+        return Block(action.step, Reason.FAILED, text, stalled=True)
     if isinstance(error, GuestFailedError | NotFoundError) and isinstance(action, Migrate):
         return Block(action.step, Reason.MIGRATION_FAILED, text, stalled=True)
     reason, stalled = reason_of(error)

@@ -28,8 +28,10 @@ STATES: dict[GuestState, LifecycleState] = {
 }
 """What an engine sees, in the words of a life; an unknown state says nothing."""
 
-SEEN = frozenset({Cause.OUTSIDE, Cause.DIED, Cause.FAILED, Cause.BOOT})
-"""Causes of transitions that nobody ordered; only these may lead off the table."""
+SEEN = frozenset({Cause.OUTSIDE, Cause.DIED, Cause.FAILED, Cause.BOOT, Cause.ADOPTED})
+"""Causes of transitions that nobody ordered; only these may lead off the table. What is taken over is in
+whichever state it is found in.
+"""
 
 UNDERWAY = frozenset(
     {
@@ -114,8 +116,8 @@ def settle(
     state = None if found is None else STATES.get(found)
     if state is None or (life is not None and (life.state is state or life.state in repeated)):
         return life
-    made = life is not None and life.state is LifecycleState.CREATING and state is LifecycleState.STOPPED
-    if made and run is RunPolicy.RUNNING:
+    made = life is not None and life.state is LifecycleState.CREATING and life.cause is not Cause.ADOPTED
+    if made and state is LifecycleState.STOPPED and run is RunPolicy.RUNNING:
         return life  # on its way to its first start
     cause, message = _why(life, state, run, rebooted=rebooted)
     return enter(life, state, cause, message, now)
@@ -142,7 +144,8 @@ def _cut_short(life: Lifecycle, state: LifecycleState) -> tuple[Cause, str]:
     """What came of an action that nobody has seen the end of."""
     if life.state is LifecycleState.STARTING and state is LifecycleState.STOPPED:
         return Cause.FAILED, "it did not come up"
-    if state in TRANSITIONS[life.state]:
+    taken_over = life.state is LifecycleState.CREATING and life.cause is Cause.ADOPTED
+    if taken_over or state in TRANSITIONS[life.state]:
         return life.cause, life.transitions[0].message
     return Cause.FAILED, f"{life.state.value} was not carried out"
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from dsecos_api.lifecycle import Cause, LifecycleState
+from dsecos_api.lifecycle import Cause, Lifecycle, LifecycleState
 from dsecos_api.types import RunPolicy
 from dsecos_runtime import timestamp, utcnow
 
 from dsecos_agent.engines.errors import GuestFailedError
 from dsecos_agent.engines.model import GuestState
 from dsecos_agent.guests import actions as do
-from dsecos_agent.guests import causes, drift, lifecycle
+from dsecos_agent.guests import adoption, causes, drift, lifecycle
 from dsecos_agent.guests.blocks import refused_restart
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.record import Record, Records
@@ -92,6 +92,13 @@ class Lives:
         self._records.put(wanted.name, fresh)
         return fresh
 
+    def recall(self, name: str, owner: str, told: Lifecycle | None) -> None:
+        """A guest that was taken over, as its object tells, and of which the record is lost: nobody may look
+        for it by its id again. Raises OSError.
+        """
+        if adoption.was_taken_over(told) and not self._of(name, owner).adopted:
+            self._records.update(name, owner, life=told, adopted=True)
+
     def started_at_boot(self, name: str, owner: str) -> None:
         """A guest that does not run is about to be started as last known. Raises OSError."""
         record, now = self._of(name, owner), self.now()
@@ -150,11 +157,13 @@ def remembered(
     return replace(
         record,
         life=life,
+        adopted=record.adopted or wanted.adopted,
+        started=record.started or (wanted.adopted and seen.alive),
         boot=boot if seen.running or seen.frozen else record.boot,
         applied=record.applied or ((engine.config_digest,) if engine.config_digest else ()),
         drift=drift.names(settings(), engine.settings) if changed else (),
         restart=wanted.restart if first else record.restart,
         restart_refused=wanted.restart if refused_restart(wanted, seen) else record.restart_refused,
-        link=engine.ports[0] if engine.ports else record.link,
+        link=engine.ports[0] if engine.ports and not wanted.adopted else record.link,
         engine_node=engine.engine_node or record.engine_node,
     )

@@ -64,7 +64,7 @@ class Observer:
             engine=engine,
             bridge=None if wanted.bridge is None else links.bridges.get(wanted.bridge.name),
             port=port,
-            port_lost=self._port_lost(wanted.name, engine, port),
+            port_lost=not wanted.adopted and self._port_lost(wanted.name, engine, port),
             rules_in_force=self._firewall.in_force(wanted.name),
             conflict=self._firewall.conflict(wanted.name),
             record=record,
@@ -112,7 +112,7 @@ class Observer:
         return self._portless.setdefault(name, engine.init_pid) == engine.init_pid
 
     async def _with_services(self, wanted: Wanted, seen: Observed) -> Observed:
-        if not seen.running or wanted.deleting or elsewhere(wanted, seen) is not None:
+        if wanted.adopted or not seen.running or wanted.deleting or elsewhere(wanted, seen) is not None:
             return seen
         services = None
         if seen.bring_up is None:

@@ -10,6 +10,8 @@ The rules:
 - What others changed is put right, or with driftPolicy Report left as it is until the wish changes.
 - While the engine is at a guest, or does not know how it is, nothing is done to it.
 - A guest is started only when its volumes, its bridge and its rules are there.
+- What was there before and is taken over gets no storage, network or services of ours, and is looked for by
+  its id once.
 - Data is destroyed only where a deletionPolicy says Delete, and only after the guest was asked to stop.
 - The finalizer goes last, when a look shows that nothing is left to remove.
 """
@@ -72,6 +74,8 @@ def _half_made(wanted: Wanted, seen: Observed) -> list[Action]:
 
 
 def _create(wanted: Wanted) -> Action:
+    if wanted.adopted:
+        return do.Adopt(wanted.config, wanted.digest.full)
     return do.Create(wanted.config, wanted.digest.full, wanted.shared if wanted.own_disks else None)
 
 
@@ -89,11 +93,14 @@ def plan_removal(owner_uid: str, removal: Removal, seen: Observed) -> list[Actio
     deletes, orphans = removal.policy is DeletionPolicy.DELETE, removal.policy is DeletionPolicy.ORPHAN
     begun = seen.record is not None and seen.record.removal == removal
     done = begun and seen.record is not None and seen.record.removed
+    there = ours or (seen.engine is None and not done)
     actions: list[Action] = []
     if ours and seen.alive and not seen.busy and not orphans:
         actions.append(do.Stop())
-    if deletes and (ours or (seen.engine is None and not done)):
+    if there and deletes:
         actions.append(do.Destroy())
+    elif there and removal.adopted:
+        actions.append(do.Release())
     if deletes and removal.pool is not None and _may_remove(seen.disk, owner_uid, done=done):
         actions.append(do.RemoveDisk(removal.pool))
     for volume in () if orphans else removal.volumes:
@@ -187,7 +194,8 @@ def _configuration(wanted: Wanted, seen: Observed, *, restart: bool) -> list[Act
     actions: list[Action] = []
     if wanted.own_disks and engine.disk_bytes is not None and engine.disk_bytes < wanted.quota:
         actions.append(do.ResizeDisk(wanted.quota))
-    if engine.config_digest != digest and not drift.held(wanted, seen):
+    limits_due = wanted.adopted and seen.record is not None and seen.record.limits_due
+    if (limits_due or engine.config_digest != digest) and not drift.held(wanted, seen):
         if seen.running and not restart and wanted.live_limits:
             actions.append(do.SetLimits(wanted.config.limits))
         actions.append(do.WriteConfig(wanted.config, digest))
@@ -195,16 +203,20 @@ def _configuration(wanted: Wanted, seen: Observed, *, restart: bool) -> list[Act
 
 
 def _up(wanted: Wanted, seen: Observed, *, restart: bool) -> list[Action]:
-    """Start it, and its services. Elsewhere neither its rules nor its Docker are within reach."""
+    """Start it, and its services. Elsewhere neither its rules nor its Docker are within reach; what was taken
+    over needs neither.
+    """
     starts = restart or not seen.alive
-    if elsewhere(wanted, seen) is not None or (starts and not (seen.turn and wanted.port)):
+    if starts and not seen.turn:
         return []
-    actions: list[Action] = [do.Stop()] * restart
-    if starts:
-        actions.append(do.Start())
+    actions: list[Action] = [*[do.Stop()] * restart, *[do.Start()] * starts]
+    if wanted.adopted:
+        return actions
+    if elsewhere(wanted, seen) is not None or (starts and not wanted.port):
+        return []
+    if starts and wanted.bridge is not None and wanted.port is not None:
         # The engine makes the port; what keeps it from its neighbours is set once it is there.
-        if wanted.bridge is not None and wanted.port is not None:
-            actions.append(do.AttachLink(wanted.port, wanted.bridge.name))
+        actions.append(do.AttachLink(wanted.port, wanted.bridge.name))
     if wanted.own_disks and not (seen.record is not None and seen.record.prepared):
         actions.append(do.PrepareInside(wanted.gateway))
     if starts or bring_up_due(wanted, seen):

@@ -46,6 +46,8 @@ class Removal:
     pool: str | None
     """Of the guest's disk; None: it has none."""
     volumes: tuple[VolumeFate, ...] = ()
+    adopted: bool = False
+    """It was there before us: it is given up rather than left with our marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,10 @@ class Record:
     """Where it is in its life: what an action that was cut short had begun cannot be observed. None: it was
     never looked at.
     """
+    adopted: bool = False
+    """It was taken over: nobody looks for it by its id any more, and no rules of ours hold for it."""
+    limits_due: bool = False
+    """It was taken over, and while it runs its limits are still those that it had."""
     boot: str = ""
     """Boot of the host (boot_id) in which it was last up."""
     autostart: bool = False

@@ -4,6 +4,7 @@ the clock.
 Messages name things, never counters or times, so that they do not flap.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dsecos_api import Guest
@@ -13,7 +14,7 @@ from dsecos_api.types import RunPolicy
 from dsecos_runtime import Conditions
 
 from dsecos_agent.engines.model import GuestState
-from dsecos_agent.guests import drift
+from dsecos_agent.guests import adoption, drift
 from dsecos_agent.guests.blocks import blocks, elsewhere, given_away, refused_restart
 from dsecos_agent.guests.desired import Block, Wanted
 from dsecos_agent.guests.plan import bring_up_due
@@ -42,11 +43,10 @@ class Finding:
 def findings(wanted: Wanted, seen: Observed, failure: Block | None = None) -> list[Finding]:
     """One finding a step, in the order of the steps."""
     found = {
-        Type.VOLUMES_READY: _volumes(wanted, seen),
-        Type.NETWORK_READY: _network(wanted, seen),
-        Type.GUEST_READY: _guest(wanted, seen),
-        Type.DOCKER_READY: _docker(wanted, seen),
-        Type.SERVICES_READY: _services(wanted, seen),
+        step: Finding(step, True, Reason.ADOPTED, adoption.OWN[step])
+        if wanted.adopted and step in adoption.OWN
+        else look(wanted, seen)
+        for step, look in _STEPS.items()
     }
     problems = [*reversed(blocks(wanted, seen)), *([failure] if failure else [])]
     for block in problems:
@@ -111,6 +111,8 @@ def _image(seen: Observed) -> str | None:
 
 
 def _drift(wanted: Wanted, seen: Observed) -> list[str]:
+    if adoption.lost(wanted, seen):
+        return [drift.REMOVED]
     if drift.removed(seen):
         return [drift.REMOVED] if drift.held(wanted, seen) else []
     return list(seen.record.drift) if seen.record is not None else []
@@ -132,7 +134,7 @@ def _conclude(conditions: Conditions, wanted: Wanted, seen: Observed, found: lis
         conditions.ready(
             Reason.DRIFTED if held else Reason.ALL_HEALTHY,
             next(each.message for each in found if each.type is Type.GUEST_READY)
-            if held
+            if held or wanted.adopted
             else found[-1].message,
         )
     elif first.reason is rest and _at_rest(wanted, seen):
@@ -175,7 +177,7 @@ def _network(wanted: Wanted, seen: Observed) -> Finding:
 
 
 def _guest(wanted: Wanted, seen: Observed) -> Finding:
-    busy = _busy(seen)
+    busy = _busy(wanted, seen)
     if busy is not None:
         return busy
     if given_away(wanted, seen):
@@ -187,11 +189,13 @@ def _guest(wanted: Wanted, seen: Observed) -> Finding:
         names = ", ".join(seen.record.drift) if seen.record is not None else ""
         return Finding(Type.GUEST_READY, True, Reason.DRIFTED, f"changed past DsecOS: {names}")
     if seen.running and seen.engine is not None and seen.engine.booted_digest == wanted.digest.boot:
-        return Finding(Type.GUEST_READY, True, Reason.RUNNING)
+        return Finding(Type.GUEST_READY, True, Reason.RUNNING, adoption.RUNS if wanted.adopted else "")
     return _not_up(wanted, seen)
 
 
-def _busy(seen: Observed) -> Finding | None:
+def _busy(wanted: Wanted, seen: Observed) -> Finding | None:
+    if seen.engine is None and wanted.adopted:
+        return Finding(Type.GUEST_READY, False, Reason.PROGRESSING, "it is being taken over")
     if seen.engine is None or not seen.busy:
         return None
     match seen.engine.state:
@@ -207,7 +211,7 @@ def _busy(seen: Observed) -> Finding | None:
 
 def _not_up(wanted: Wanted, seen: Observed) -> Finding:
     node = elsewhere(wanted, seen)
-    if node is not None:
+    if node is not None and not wanted.adopted:
         text = f"it is stopped on node {node} of the engine, and its rules are here: move it back"
         return Finding(Type.GUEST_READY, False, Reason.UNSUPPORTED, text, moving=False)
     if not seen.turn:
@@ -280,3 +284,12 @@ def _judged(verdict: Verdict, bring_up: bool) -> Finding:
 
 def _not_serving(reason: Reason, message: str, *, stalled: bool = False, moving: bool = True) -> Finding:
     return Finding(Type.SERVICES_READY, False, reason, message, stalled, moving)
+
+
+_STEPS: Mapping[Type, Callable[[Wanted, Observed], Finding]] = {
+    Type.VOLUMES_READY: _volumes,
+    Type.NETWORK_READY: _network,
+    Type.GUEST_READY: _guest,
+    Type.DOCKER_READY: _docker,
+    Type.SERVICES_READY: _services,
+}

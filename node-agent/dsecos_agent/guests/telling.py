@@ -50,7 +50,8 @@ class Teller:
         before = next((each for each in guest.status.conditions if each.type == Type.READY), None)
         now = next(each for each in told.conditions if each.type == Type.READY)
         moving = is_true(told, Type.RECONCILING)
-        if before is None or before.reason == now.reason or moving or now.reason == Reason.DRIFTED:
+        told_before = now.status == "True" and now.reason == Reason.DRIFTED  # by `drifted`
+        if before is None or before.reason == now.reason or moving or told_before:
             return
         if now.status == "True":
             self._runtime.events.normal(GUEST, guest, now.reason, now.message or "as wanted")

@@ -103,7 +103,9 @@ class Boot:
         async with self._slots:
             record = self._records.get(name)
             protected = any(policy.name == name for policy in self._firewall.last_known.policy.guests)
-            if record is None or not (record.autostart and record.prepared and protected):
+            if record is None or not record.autostart:
+                return None
+            if not (record.adopted or (record.prepared and protected)):
                 return None
             try:
                 guest = await self._engine.get(name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, ip_network
 
 from dsecos_api import Guest, Reason, ZoneAttachment
+from dsecos_api.guest import GuestNetwork
 from dsecos_api.shared import Expose
 
 from dsecos_agent.firewall.model import (
@@ -64,7 +65,7 @@ def render(
     previous: Policy,
 ) -> Rendered:
     """What is to be in force. Paused objects keep what they have in `previous`; a guest whose link is not
-    known has no rules, and is not started.
+    known has no rules, and is not started. One whose network is its own has none either.
     """
     old_zones = {zone.bridge: zone for zone in previous.zones}
     old_guests = {guest.name: guest for guest in previous.guests}
@@ -81,10 +82,13 @@ def render(
         bridges[attachment.name] = zone.bridge
     wishes: list[GuestPolicy] = []
     for guest in guests:
+        network = guest.spec.network
+        if network is None:
+            continue
         if guest.spec.paused and guest.name in old_guests:
             wishes.append(old_guests[guest.name])
-        elif guest.spec.network.attachment in bridges and (link := ports(guest.name)) is not None:
-            wishes.append(guest_policy(link, guest, bridges[guest.spec.network.attachment]))
+        elif network.attachment in bridges and (link := ports(guest.name)) is not None:
+            wishes.append(guest_policy(link, guest.name, network, bridges[network.attachment]))
     for rest in forgotten:
         zones.setdefault(rest.zone.bridge, rest.zone)
         wishes.append(rest.guest)
@@ -119,12 +123,11 @@ def zone_policy(prefix: str, attachment: ZoneAttachment) -> ZonePolicy:
     )
 
 
-def guest_policy(link: str, guest: Guest, bridge: str) -> GuestPolicy:
+def guest_policy(link: str, name: str, network: GuestNetwork, bridge: str) -> GuestPolicy:
     """One guest's part."""
-    network = guest.spec.network
     exposed = (_exposed(port) for port in network.ports)
     return GuestPolicy(
-        name=guest.name,
+        name=name,
         link=link,
         bridge=bridge,
         mac=network.mac,

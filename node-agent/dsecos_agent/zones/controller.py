@@ -161,7 +161,11 @@ class ZoneController(Controller):
 
     def _guests(self, attachment: ZoneAttachment) -> list[Guest]:
         guests = self._runtime.cache.list(GUEST, attachment.namespace)
-        return [guest for guest in guests if guest.spec.network.attachment == attachment.name]
+        return [
+            guest
+            for guest in guests
+            if guest.spec.network is not None and guest.spec.network.attachment == attachment.name
+        ]
 
     async def _tell(self, attachment: ZoneAttachment, reason: Reason, message: str) -> None:
         conditions = Conditions(attachment.status, attachment.metadata.generation)

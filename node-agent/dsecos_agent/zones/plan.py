@@ -95,6 +95,8 @@ def drifted(
             zones.append(attachment.name)
     lost = []
     for guest in guests:
+        if guest.spec.network is None:
+            continue
         port = ports.get(port_of(guest.name) or "")
         bridge_wanted = names.get(guest.spec.network.attachment)
         running = guest.spec.run_policy == RunPolicy.RUNNING and guest.status.started_at is not None
