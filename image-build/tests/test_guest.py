@@ -48,6 +48,27 @@ def test_systemd_has_no_failed_unit(guest: BuildGuest) -> None:
     assert guest.attach("systemctl", "list-units", "--failed", "--no-legend", "--plain").strip() == ""
 
 
+def test_an_address_of_proxmox_ve_is_its_own_after_each_start(guest: BuildGuest) -> None:
+    assert guest.attach("systemctl", "is-enabled", "networking").strip() == "enabled"
+    # As PVE::LXC::Setup::Debian writes it for an address with /32: the gateway has a route of its own.
+    stanza = (
+        "auto lo eth0\niface lo inet loopback\n\niface eth0 inet static\n\taddress 10.20.0.5/32\n"
+        "# --- BEGIN PVE ---\n\tpost-up ip route add 10.20.0.1 dev eth0\n"
+        "\tpost-up ip route add default via 10.20.0.1 dev eth0\n# --- END PVE ---\n"
+    )
+    own = guest.attach("cat", "/etc/network/interfaces")
+    guest.attach("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far")
+    try:
+        guest.attach("sh", "-c", "cat > /etc/network/interfaces", stdin=stanza)
+        guest.attach("systemctl", "restart", "networking")
+        assert "10.20.0.5/32" in guest.attach("ip", "address", "show", "eth0")
+        assert "default via 10.20.0.1 dev eth0" in guest.attach("ip", "route")
+    finally:
+        guest.attach("ip", "link", "delete", "eth0")
+        guest.attach("sh", "-c", "cat > /etc/network/interfaces", stdin=own)
+        guest.attach("systemctl", "restart", "networking")
+
+
 def test_docker_is_as_the_node_expects_it(guest: BuildGuest, built: Built) -> None:
     info = json.loads(guest.attach("docker", "info", "--format", "json"))
     assert info["Driver"] == "overlay2"

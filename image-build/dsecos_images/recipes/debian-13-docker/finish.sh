@@ -3,13 +3,13 @@
 set -eu
 root=$1
 
-# LXC sets names and addresses, and a guest is never logged into: nothing of this has work to do in it.
+# The engine sets names and addresses, and a guest is never logged into: nothing of this has work to do in it.
 mask() { for unit; do ln -sfn /dev/null "$root/etc/systemd/system/$unit"; done; }
 mask getty.target console-getty.service getty-static.service systemd-logind.service systemd-user-sessions.service \
     systemd-ask-password-console.path systemd-ask-password-wall.path systemd-firstboot.service
 mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer systemd-tmpfiles-clean.timer
 mask systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service systemd-resolved.service \
-    systemd-timesyncd.service systemd-hostnamed.socket
+    systemd-timesyncd.service systemd-hostnamed.socket ifupdown-pre.service
 # The kernel, its devices and its modules are the node's.
 mask systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-udev-trigger.service \
     systemd-modules-load.service kmod-static-nodes.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount \
@@ -37,6 +37,7 @@ chroot "$root" passwd --quiet --lock root
 : > "$root/etc/fstab"
 : > "$root/etc/machine-id"
 rm -f "$root/var/lib/dbus/machine-id" "$root/etc/hostname" "$root/etc/resolv.conf" "$root"/etc/*- "$root/etc/.pwd.lock"
+printf 'auto lo\niface lo inet loopback\n' > "$root/etc/network/interfaces"
 printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' > "$root/etc/hosts"
 
 # Neither the builder's mirror nor its apt settings belong to a guest.
