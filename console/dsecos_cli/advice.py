@@ -205,7 +205,9 @@ ADVICE: Mapping[Reason, Advice] = {
         "the guest was changed past DsecOS, and `spec.driftPolicy` is Report",
         "Undo the change by hand, put it into the Stack, or set `spec.driftPolicy` to Repair.",
     ),
-    Reason.ADOPTED: Advice("a container or VM that was there before was taken over"),
+    Reason.ADOPTED: Advice(
+        "a container or VM that was there before was taken over; its network and what runs in it are its own"
+    ),
     Reason.LOCKED: Advice(
         "the engine holds a lock on the guest, for a backup, a snapshot or a task of somebody; it is tried"
         " again",

@@ -30,7 +30,7 @@ class StepState(StrEnum):
     FAILED = "failed"
     WAITING = "waiting"
     UNUSED = "unused"
-    """It is not set up, which keeps nothing from serving."""
+    """It is not set up, or the guest's own business; that keeps nothing from serving."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,6 @@ def steps(stack: Stack) -> list[Step]:
 def _state(current: Condition | None) -> StepState:
     if current is None:
         return StepState.WAITING
-    if current.status is ConditionStatus.TRUE:
-        return StepState.DONE
-    return StepState.UNUSED if current.reason == Reason.NOT_CONFIGURED else StepState.WAITING
+    if current.reason in (Reason.NOT_CONFIGURED, Reason.ADOPTED):
+        return StepState.UNUSED
+    return StepState.DONE if current.status is ConditionStatus.TRUE else StepState.WAITING

@@ -65,6 +65,21 @@ def test_a_step_that_is_not_set_up_keeps_nothing_from_serving() -> None:
     assert next_step(found) == ""
 
 
+def test_what_is_the_own_business_of_an_adopted_guest_is_no_step_that_was_done() -> None:
+    own = ("Rendered", "VolumesReady", "NetworkReady", "DockerReady", "ServicesReady")
+    found = stack(
+        *(condition(step, "True", "Adopted", "it is its own") for step in own),
+        condition("Licensed", "True", "LicenseValid"),
+        condition("Scheduled", "True", "Placed"),
+        condition("GuestReady", "True", "Running"),
+        condition("Registered", "False", "NotConfigured"),
+        condition("Ready", "True", "Adopted"),
+    )
+    done = {step.type for step in steps(found) if step.state == "done"}
+    assert done == {"Licensed", "Scheduled", "GuestReady"}
+    assert verdict(found) is Verdict.READY
+
+
 def test_a_stalled_stack_names_the_step_that_failed_and_the_way_out() -> None:
     found = stack(
         DONE[0],
