@@ -172,6 +172,8 @@ def _network(wanted: Wanted, seen: Observed) -> list[Action]:
 
 
 def _process(wanted: Wanted, seen: Observed) -> list[Action]:
+    if wanted.adopted and seen.engine is None:
+        return [_create(wanted)]  # how it is shows when it is ours
     if seen.frozen:
         return _frozen(wanted)
     restart = causes.restart(wanted, seen) is not None

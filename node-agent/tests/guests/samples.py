@@ -24,6 +24,7 @@ LXC = Capabilities(
                 Capability.LIVE_LIMITS,
                 Capability.EXEC,
                 Capability.HOST_MOUNTS,
+                Capability.ADOPT,
             }
         )
     },
@@ -40,6 +41,7 @@ PROXMOX = Capabilities(
                 Capability.OWN_DISKS,
                 Capability.RESIZE_DISK,
                 Capability.MIGRATE,
+                Capability.ADOPT,
             }
         )
     },
@@ -67,7 +69,16 @@ DOCUMENT = json.dumps(
 )
 
 
+OURS = ("image", "idMap", "network", "volumes", "compose")
+"""What a guest that is taken over has none of."""
+
+
 def spec(**changes: Any) -> dict[str, Any]:
+    found = _spec(**changes)
+    return {key: found[key] for key in found if key not in OURS} if "adopt" in changes else found
+
+
+def _spec(**changes: Any) -> dict[str, Any]:
     return {
         "stackRef": {"namespace": "acme", "name": "shop", "uid": UID},
         "type": "container",
