@@ -34,6 +34,7 @@ from dsecos_operator.stacks.actions import (
 from dsecos_operator.stacks.claim import claim_of
 from dsecos_operator.stacks.decide import Prepared, decide
 from dsecos_operator.stacks.findings import Findings
+from dsecos_operator.stacks.guests import secret_of
 from dsecos_operator.stacks.observe import observe
 from dsecos_operator.stacks.occupancy import occupants
 from dsecos_operator.stacks.plan import Desired, plan
@@ -42,9 +43,9 @@ from dsecos_operator.zones.observe import Observed as ObservedZone
 from dsecos_operator.zones.plan import attachment
 from dsecos_runtime import GUEST, NETWORK_ZONE, NODE, STACK, ZONE_ATTACHMENT, Cache, Conditions, Key
 
-from .objects import node, stack, zone
+from .objects import adopting, node, stack, zone
 
-CAPABILITIES = ["container/Migrate", "container/OwnDisks", "vm/Migrate", "vm/OwnDisks"]
+CAPABILITIES = [f"{kind}/{each}" for kind in ("container", "vm") for each in ("Adopt", "Migrate", "OwnDisks")]
 Names = list[str]
 SECRET = "secret-1"
 
@@ -86,6 +87,8 @@ class Fleet:
     attachments: dict[tuple[str, str], ZoneAttachment] = field(default_factory=dict)
     machines: dict[str, Machine] = field(default_factory=dict)
     """By the Stack's UID."""
+    outside: dict[str, Machine] = field(default_factory=dict)
+    """Those of somebody else, by their ids in the engine."""
     sick: set[str] = field(default_factory=set)
     """Stacks whose services are unhealthy, by no doing of the operator's."""
     refusing: set[str] = field(default_factory=set)
@@ -108,6 +111,14 @@ class Fleet:
         zone_name = spec.pop("zone", f"zone-{name}")
         self.zones.setdefault(zone_name, zone(f"10.20.{number}.0/24", name=zone_name))
         self.stacks[name] = stack(name, zone=zone_name, **spec)
+
+    def make_by_hand(self, engine_id: str, at: str, running: bool = True) -> None:
+        """A guest that DsecOS knows nothing of."""
+        self.outside[engine_id] = Machine(self._engine_node(at), running, 0)
+
+    def adopt(self, name: str, *, on: str, engine_id: str = "105", **spec: Any) -> None:
+        """Apply a Stack that takes such a guest over."""
+        self.stacks[name] = adopting(name, on=on, engine_id=engine_id, **spec)
 
     def edit(self, name: str, **spec: Any) -> None:
         """Change a Stack's spec; None removes a field."""
@@ -185,7 +196,8 @@ class Fleet:
         if found.deleting:
             actions, findings = plan(observed, Desired(), self.now), Findings(check([]), observed.claim)
         else:
-            prepared = Prepared(Rendering(document="{}", services=(), volumes=(), ports=()), SECRET)
+            rendered = Prepared(Rendering(document="{}", services=(), volumes=(), ports=()), SECRET)
+            prepared = found.spec.adopt or rendered
             wanted, findings = decide(found, observed, prepared, self.world(), 1_000_000)
             actions = plan(observed, wanted, self.now)
         for number, action in enumerate(actions):
@@ -228,7 +240,7 @@ class Fleet:
         present = self.guests.get(key)
         claims = {claim.node for each in self.stacks.values() if (claim := claim_of(each))}
         assert node_of(guest.namespace) in claims or present is not None, "a guest without a claim"
-        if present is None:
+        if present is None and secret_of(guest) is not None:
             assert key in self.secrets, "a guest ahead of its secret"
         generation = (present.metadata.generation or 0) + 1 if present is not None else 1
         deletion = present.metadata.deletion_timestamp if present is not None else None
@@ -270,33 +282,51 @@ class Fleet:
         uid = guest.spec.stack_ref.uid
         machine = self.machines.get(uid)
         if guest.deleting:
-            if guest.spec.deletion_policy != DeletionPolicy.ORPHAN:
-                assert machine is None or machine.at == here, "destroyed from afar"
-                self.machines.pop(uid, None)
+            self._end(guest, machine, here)
             del self.guests[guest.namespace, guest.name]
             return
-        if machine is None:
+        if machine is None and guest.spec.adopt is not None:
+            there = self.outside.get(guest.spec.adopt)
+            if there is None or there.at != here:
+                self._tell(guest, Machine(here, False, 0), failed=Reason.FAILED)
+                return
+            machine = self.machines[uid] = self.outside.pop(guest.spec.adopt)
+        elif machine is None:
             machine = self.machines[uid] = Machine(here, False, guest.spec.epoch)
-        failed = False
+        failed = None
         if guest.spec.paused:
-            self._tell(guest, machine, False)
+            self._tell(guest, machine)
             return
         if machine.at == here:
             assert guest.spec.epoch >= machine.epoch, "an old assignment acts"
             machine.epoch = guest.spec.epoch
             order = guest.spec.migrate
             if order is not None:
-                failed = order.engine_node in self.refusing
+                failed = self.refusal if order.engine_node in self.refusing else None
                 machine.at = here if failed else order.engine_node
             else:
                 machine.running = guest.spec.run_policy == RunPolicy.RUNNING
         self._tell(guest, machine, failed)
 
-    def _tell(self, guest: Guest, machine: Machine, failed: bool) -> None:
+    def _end(self, guest: Guest, machine: Machine | None, here: str) -> None:
+        """What becomes of a guest whose object is deleted."""
+        given_away = guest.spec.migrate is not None and machine is not None and machine.at != here
+        if machine is None or given_away:
+            return
+        uid, policy = guest.spec.stack_ref.uid, guest.spec.deletion_policy
+        if guest.spec.adopt is not None and policy != DeletionPolicy.DELETE:
+            running = machine.running and policy == DeletionPolicy.ORPHAN
+            self.outside[guest.spec.adopt] = Machine(machine.at, running, 0)
+            del self.machines[uid]
+        elif policy != DeletionPolicy.ORPHAN:
+            assert machine.at == here, "destroyed from afar"
+            del self.machines[uid]
+
+    def _tell(self, guest: Guest, machine: Machine, failed: Reason | None = None) -> None:
         conditions = Conditions(guest.status, guest.metadata.generation)
-        if failed:
-            conditions.false(Type.GUEST_READY, self.refusal, "storage is not available")
-            conditions.stalled(self.refusal, "storage is not available")
+        if failed is not None:
+            conditions.false(Type.GUEST_READY, failed, "storage is not available")
+            conditions.stalled(failed, "storage is not available")
         elif guest.spec.stack_ref.name in self.sick and machine.running:
             conditions.reconciling(Reason.UNHEALTHY, "0 of 1 services healthy")
         else:
@@ -306,7 +336,7 @@ class Fleet:
         seen = guest.status.model_copy(
             update={
                 "observed_generation": guest.metadata.generation,
-                "compose_digest": guest.spec.compose.digest,
+                "compose_digest": guest.spec.compose.digest if guest.spec.compose is not None else None,
                 "engine_node": machine.at,
                 "lifecycle": Lifecycle.model_validate({"state": state, "since": moment, "cause": "Created"}),
                 "conditions": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dsecos_api import NetworkZone, Node, Stack
@@ -17,6 +18,7 @@ def node(
     guests: str = "10",
     ready: bool = True,
     labels: dict[str, str] | None = None,
+    capabilities: Sequence[str] = (),
     **spec: Any,
 ) -> Node:
     """A server that reports."""
@@ -37,6 +39,7 @@ def node(
                 "capacity": count,
                 "allocatable": count,
                 "addresses": {"management": "192.0.2.1"},
+                "capabilities": list(capabilities),
             },
         }
     )
@@ -73,6 +76,14 @@ def stack(name: str = "shop", **more: Any) -> Stack:
             },
         }
     )
+
+
+def adopting(name: str = "old", *, on: str = "node-1", engine_id: str = "105", **more: Any) -> Stack:
+    """A Stack that takes over what is there."""
+    raw = stack(name, **more).to_dict()
+    spec = {key: value for key, value in raw["spec"].items() if key not in ("compose", "zone")}
+    raw["spec"] = {**spec, "adopt": {"node": on, "id": engine_id}}
+    return Stack.parse(raw)
 
 
 def occupant(name: str, **more: Any) -> Occupant:

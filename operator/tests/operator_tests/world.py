@@ -22,9 +22,10 @@ from dsecos_operator.stacks.actions import (
     RemoveFinalizer,
     WriteClaim,
 )
-from dsecos_operator.stacks.assign import assign
+from dsecos_operator.stacks.assign import assign, assign_adopted
 from dsecos_operator.stacks.claim import claim_of
 from dsecos_operator.stacks.departure import Surroundings
+from dsecos_operator.stacks.guests import secret_of
 from dsecos_operator.stacks.observe import Observed
 from dsecos_operator.stacks.occupancy import occupants
 from dsecos_operator.stacks.plan import Desired, plan
@@ -33,6 +34,7 @@ from .objects import node, stack, zone
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SPACE = node_namespace("node-1")
+HERE = node(capabilities=["container/Adopt"])
 
 
 @dataclass
@@ -64,7 +66,7 @@ class World:
         return Observed(
             stack=self.stack,
             zone=self.zone,
-            node=node(),
+            node=HERE,
             guests=tuple(self.guests.values()),
             secrets=tuple(self.secrets.values()),
             attachment=_ATTACHMENT if self.attached else None,
@@ -75,11 +77,15 @@ class World:
         if self.stack is None or self.stack.deleting or self.broken:
             return Desired()
         observed = self.observed()
-        places = occupants([self.stack], self.guests.values())
+        around = Surroundings([HERE], occupants([self.stack], self.guests.values()), Rules(), NOW)
+        adoption = self.stack.spec.adopt
+        if adoption is not None:
+            kept = assign_adopted(self.stack, adoption, around, present=observed.claim, guest=observed.guest)
+            return Desired(kept, desired.adopted(self.stack, adoption, kept))
         claim = assign(
             self.stack,
             self.zone,
-            Surroundings([node()], places, Rules(), NOW),
+            around,
             present=observed.claim,
             guest=observed.guest,
             data_on=retained.home(observed.retained, self.stack),
@@ -91,7 +97,7 @@ class World:
             claim,
             document=self.document,
             secret_digest=self.digest,
-            id_base=present.spec.id_map.base if present else 1_000_000,
+            id_base=present.spec.id_map.base if present and present.spec.id_map else 1_000_000,
         )
         return Desired(claim, guest, self.digest)
 
@@ -139,7 +145,8 @@ class World:
         """The agent removes what it was told to; the zone comes and goes with the guests."""
         self.guests = {name: each for name, each in self.guests.items() if not each.deleting}
         claimed = self.stack is not None and not self.stack.deleting and claim_of(self.stack) is not None
-        self.attached = bool(self.guests) or claimed
+        zoned = claimed and self.stack is not None and self.stack.spec.zone is not None
+        self.attached = zoned or any(each.spec.network is not None for each in self.guests.values())
 
     def settle(self) -> None:
         """Until nobody has anything to do."""
@@ -186,8 +193,8 @@ class World:
         assert claim is not None, "a guest without a claim"
         assert (claim.node, claim.guest) == (node_of(guest.namespace), guest.name)
         present = self.guests.get(guest.name)
-        if present is None and guest.spec.compose.secret_name is not None:
-            assert guest.spec.compose.secret_name in self.secrets, "a guest ahead of its secret"
+        if present is None and secret_of(guest) is not None:
+            assert secret_of(guest) in self.secrets, "a guest ahead of its secret"
         deletion = present.metadata.deletion_timestamp if present else None
         metadata = guest.metadata.model_copy(update={"uid": guest.name, "deletion_timestamp": deletion})
         self.guests[guest.name] = guest.model_copy(update={"metadata": metadata})
