@@ -59,3 +59,9 @@ def test_what_is_on_another_node_of_the_engine_is_none(tmp_path: Path) -> None:
     there = replace(container("a"), engine_node="pve2")
     assert found(Records(tmp_path), engine=[there], engine_node="pve1") == []
     assert found(Records(tmp_path), engine=[there], engine_node="pve2") == [Orphan("container", "a")]
+
+
+def test_one_that_was_taken_over_is_one_like_others(tmp_path: Path) -> None:
+    taken = replace(container("a"), engine_id="104", adopted=True)
+    assert found(Records(tmp_path), engine=[taken]) == [Orphan("container", "a")]
+    assert found(Records(tmp_path), "a", engine=[taken]) == []

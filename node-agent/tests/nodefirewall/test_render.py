@@ -4,6 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Any
 
+import pytest
 from dsecos_agent.firewall.model import L4, EgressMode, EgressRule, ExposedPort, Policy
 from dsecos_agent.nodefirewall.render import Forgotten, Ports, Rendered, render
 from dsecos_agent.zones.naming import port_name
@@ -51,6 +52,13 @@ def test_a_guest_and_its_zone() -> None:
     assert found.link.startswith("dtg")
     assert found.exposed == (ExposedPort(3000, L4.TCP, 3000, (IPv4Network("0.0.0.0/0"),)),)
     assert policy.registry_port == 5001
+
+
+@pytest.mark.parametrize("paused", [None, True])
+def test_a_guest_whose_network_is_its_own_has_no_rules(paused: bool | None) -> None:
+    found = rendered([guest(), guest(name="wiki-00000001", adopt="104", paused=paused)])
+    assert [each.name for each in found.policy.guests] == [guest().name]
+    assert found.conflicts == {}
 
 
 def test_nobody_may_is_no_port() -> None:

@@ -59,3 +59,8 @@ def test_a_lost_or_moved_port_wakes_its_guest() -> None:
 
 def test_a_guest_that_was_never_started_has_no_port_to_lose() -> None:
     assert drift(RIGHT, None, guest()) == ([], [])
+
+
+def test_a_guest_whose_network_is_its_own_has_no_port_to_lose() -> None:
+    adopted = guest(adopt="104").model_copy(update={"status": started().status})
+    assert drift(RIGHT, None, adopted) == ([], [])
