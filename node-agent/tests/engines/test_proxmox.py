@@ -1,5 +1,6 @@
 """The Proxmox VE engine keeps the contract, on the simulator: containers."""
 
+import json
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from dsecos_agent.engines.model import GuestConfig, GuestKind, GuestState
 from dsecos_agent.engines.protocol import Engine
 
 from .contract import EngineContract
+from .contract_adoption import AdoptionContract
 from .contract_hooks import OWNER, started, state_of
 from .proxmox import world
 from .proxmox.world import Lab
@@ -37,6 +39,8 @@ async def engine(lab: Lab) -> AsyncIterator[Engine]:
     await engine.close()
 
 
+THEIRS = 105
+"""An id outside of our range."""
 MARKS = {
     GuestKind.CONTAINER: ("arch", {"before": "amd64", "after": "arm64"}),
     GuestKind.VM: ("ostype", {"before": "l26", "after": "l24"}),
@@ -49,7 +53,7 @@ def run(_: object, command: list[str], given: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-class ProxmoxContract(EngineContract):
+class ProxmoxContract(EngineContract, AdoptionContract):
     """What both kinds of guest share."""
 
     @pytest.fixture
@@ -77,6 +81,24 @@ class ProxmoxContract(EngineContract):
 
     def other_node(self) -> str:
         return "pve2"
+
+    async def make_foreign(self, engine: Engine, *, running: bool) -> str:
+        self.lab.add_foreign(THEIRS, self.kind, running=running)
+        return f"{THEIRS}"
+
+    async def foreign_config(self, engine: Engine, engine_id: str) -> str:
+        guest = self.lab.world.guest(int(engine_id))
+        assert guest is not None
+        kept = {key: text for key, text in guest.config.items() if key not in {"cpulimit", "memory"}}
+        return json.dumps({**kept, "description": kept["description"].strip()}, sort_keys=True)
+
+    async def foreign_life(self, engine: Engine, engine_id: str) -> object:
+        guest = self.lab.world.guest(int(engine_id))
+        assert guest is not None
+        return guest.status, guest.started_at, guest.pid, guest.paused
+
+    async def change_adopted(self, engine: Engine, engine_id: str) -> None:
+        self.lab.world.change_config(int(engine_id), memory="1536")
 
     async def write_mark(self, engine: Engine, name: str, text: str) -> None:
         # Of an administrator's options, which a snapshot keeps with the disks.

@@ -7,9 +7,8 @@ was carried out: looking again is what tells.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, TypeVar
 
 from dsecos_runtime import get_logger
@@ -21,8 +20,8 @@ from dsecos_agent.engines.errors import (
     GuestLockedError,
     OutcomeUnknownError,
 )
-from dsecos_agent.engines.model import ConfigDigest, GuestKind
-from dsecos_agent.engines.proxmox import container, machine, options, privileges, refusals
+from dsecos_agent.engines.model import ConfigDigest
+from dsecos_agent.engines.proxmox import forms, options, privileges, refusals
 from dsecos_agent.engines.proxmox.claims import Claims
 from dsecos_agent.engines.proxmox.client import Client
 from dsecos_agent.engines.proxmox.clock import Clock
@@ -38,8 +37,6 @@ T = TypeVar("T")
 ATTEMPTS = 5
 """Looks at a guest that changes or moves under our hands, before we give up for this time."""
 
-MAPPING: dict[GuestKind, ModuleType] = {GuestKind.CONTAINER: container, GuestKind.VM: machine}
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -49,10 +46,19 @@ class Found:
     raw: options.Raw
 
     @property
+    def form(self) -> forms.Form:
+        """How it is written."""
+        return forms.of_found(self.place.kind, self.raw)
+
+    @property
     def digests(self) -> ConfigDigest:
         """Of its configuration, as the next start takes it."""
-        found: ConfigDigest = MAPPING[self.place.kind].found_digests(self.raw)
-        return found
+        return self.form.found_digests(self.raw)
+
+    @property
+    def root_disk(self) -> str:
+        """The device that holds its root; empty when that cannot be told."""
+        return forms.root_disk(self.place.kind, self.raw)
 
     @property
     def lock(self) -> str:
@@ -188,7 +194,7 @@ class Access:
         """
         claim = self.claims.of(name)
         place = listing.places.get(claim.vmid) if claim else None
-        if claim is None or place is None or claim.owner_uid != owner_uid:
+        if claim is None or claim.adopted or place is None or claim.owner_uid != owner_uid:
             return None
         try:
             raw = await self.config(place)
@@ -204,6 +210,12 @@ class Access:
         """Its configuration now. Raises GuestGoneError when it is not on that node (any more)."""
         raw: options.Raw = await self.client.get(f"{place.path}/config")
         return raw
+
+    async def put(self, found: Found, to_set: Mapping[str, Any], unwanted: Collection[str] = ()) -> None:
+        """Change its configuration, if it is still the one that was read. Raises GuestModifiedError."""
+        digest = {"digest": found.raw["digest"]} if "digest" in found.raw else {}
+        gone = {"delete": ",".join(unwanted)} if unwanted else {}
+        await self.client.put(f"{found.place.path}/config", **to_set, **gone, **digest)
 
     async def now(self, place: Place) -> Now:
         """What it is doing now. Raises GuestGoneError."""

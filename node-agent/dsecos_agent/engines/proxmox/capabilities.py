@@ -16,6 +16,7 @@ BOTH = frozenset(
         Capability.SNAPSHOT,
         Capability.METRICS,
         Capability.OWN_DISKS,
+        Capability.ADOPT,
     }
 )
 """Whether a storage has snapshots is asked at each guest (`/feature`)."""

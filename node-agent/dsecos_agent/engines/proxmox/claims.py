@@ -5,6 +5,7 @@ Two agents of one cluster may meet on an id: Proxmox refuses the second, who the
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 
 from dsecos_agent.engines.errors import IdsExhaustedError
 from dsecos_agent.engines.model import GuestConfig
@@ -52,9 +53,17 @@ class Claims:
         self._journal.write(config.name, self._journal.read(config.name).claimed(claim))
         return claim
 
+    def adopt(self, config: GuestConfig, vmid: int, node: str) -> None:
+        """Note which guest it is, so that a copy of it with all its marks is not taken for it."""
+        claim = Claim(vmid, config.owner_uid, config.kind, node, adopted=True)
+        entry = self._journal.read(config.name)
+        if entry.claim is None or replace(entry.claim, node=node) != claim:
+            self._journal.write(config.name, entry.claimed(claim))
+
     def holds(self, claim: Claim, listed: Collection[int]) -> bool:
         """Whether the id that was claimed is still to be had."""
-        return claim.vmid in self._settings.vmids and claim.vmid not in {*listed, *self._refused}
+        free = claim.vmid in self._settings.vmids and claim.vmid not in {*listed, *self._refused}
+        return free and not claim.adopted
 
     def refuse(self, vmid: int) -> None:
         """Somebody else has this id, also if no listing shows him to us."""

@@ -31,6 +31,7 @@ __all__ = [
     "settings",
 ]
 
+ROOT = "rootfs"
 BOOT = ("hostname", "nesting", "unprivileged")
 """Settings that a running container takes over at its next start (vmconfig_hotplug_pending of pve-container
 applies limits, interfaces and new mount points at once).
@@ -60,7 +61,7 @@ def create_parameters(
     return {
         "vmid": vmid,
         "ostemplate": template_volid,
-        "rootfs": f"{place}:{properties.gibibytes(root.size)}",
+        ROOT: f"{place}:{properties.gibibytes(root.size)}",
         "unprivileged": f"{int(not config.privileged)}",
         **({"pool": resource_pool} if resource_pool else {}),
         **to_set,
@@ -179,13 +180,12 @@ def found_digests(raw: Raw) -> ConfigDigest:
 
 def disk_bytes(raw: Raw) -> int | None:
     """Size of the root disk; None when Proxmox VE knows none (a subvolume without a quota)."""
-    size = properties.parse(str(raw.get("rootfs", "")), "volume").get("size", "")
-    return (properties.parse_size(size) or None) if size else None
+    return options.disk_bytes(raw, ROOT)
 
 
 def growing(config: GuestConfig, raw: Raw) -> dict[str, int]:
     """Disks that are smaller than wanted -> bytes, for `PUT .../resize`. Disks are never made smaller."""
-    wanted = {"rootfs": options.root_image(config).size}
+    wanted = {ROOT: options.root_image(config).size}
     sizes = {disk.name: disk.size for disk in config.disks}
     wanted |= {device: sizes[name] for device, name in options.marks_of(raw).devices.items() if name in sizes}
     found = {}
@@ -293,5 +293,5 @@ def _there(current: Raw, prefix: str, key: str) -> dict[str, str]:
 
 
 def _storage_of(current: Raw) -> str:
-    volume = properties.parse(str(current.get("rootfs", "")), "volume").get("volume", "")
+    volume = properties.parse(str(current.get(ROOT, "")), "volume").get("volume", "")
     return volume.partition(":")[0]

@@ -8,9 +8,9 @@ from dsecos_runtime import get_logger
 
 from dsecos_agent.adapter_errors import UnsupportedError
 from dsecos_agent.engines.errors import GuestLockedError, ImageMissingError
-from dsecos_agent.engines.model import GuestConfig, GuestKind
-from dsecos_agent.engines.proxmox import container, machine, options, properties, refusals
-from dsecos_agent.engines.proxmox.access import MAPPING, Access, Found, is_unfinished
+from dsecos_agent.engines.model import Adopted, GuestConfig, GuestKind
+from dsecos_agent.engines.proxmox import adoption, container, forms, machine, options, properties, refusals
+from dsecos_agent.engines.proxmox.access import Access, Found, is_unfinished
 from dsecos_agent.engines.proxmox.lifecycle import Lifecycle
 from dsecos_agent.engines.proxmox.places import Listing, Place
 from dsecos_agent.engines.proxmox.tasks import Resumed
@@ -51,8 +51,10 @@ class Creation:
         """Digest of an archive -> its volume, seen on the storage in this process' life."""
 
     async def write(self, config: GuestConfig) -> bool:
-        """Create the guest or change it; whether something was written. Raises as the protocol says."""
-        MAPPING[config.kind].settings(config)
+        """Create the guest, adopt it or change it; whether something was written. Raises as the protocol
+        says.
+        """
+        forms.of_config(config).settings(config)
         if config.mounts and self._root is None:
             raise UnsupportedError(
                 f"guest {config.name}: directories of the host are mounted by root on the node, where this "
@@ -62,6 +64,8 @@ class Creation:
         async def step(_: Resumed | None) -> bool:
             listing = await self._access.places.listing()
             found = await self._access.ours_in(listing, config.name, config.owner_uid)
+            if isinstance(config.root, Adopted):
+                return await self._adopt(config, config.root, found, listing)
             if found is not None:
                 return await self._change(config, found)
             place = await self._made(config, listing)
@@ -74,6 +78,14 @@ class Creation:
             return True
 
         return await self._access.settled(config.name, step)
+
+    async def _adopt(self, config: GuestConfig, root: Adopted, found: Found | None, listing: Listing) -> bool:
+        if found is not None and not options.marks_of(found.raw).adopted:
+            raise UnsupportedError(f"guest {config.name} was made here, and cannot be adopted")
+        found = found or await adoption.candidate(self._access, config, root, listing)
+        written = await self._change(config, found)
+        self._access.claims.adopt(config, found.place.vmid, found.place.node)
+        return written
 
     async def _made(self, config: GuestConfig, listing: Listing) -> Place:
         leftover = await self._access.leftover(listing, config.name, config.owner_uid)
@@ -163,11 +175,13 @@ class Creation:
             return self._uploaded[archive.sha256]
 
     async def _change(self, config: GuestConfig, found: Found) -> bool:
-        mapping: Any = MAPPING[config.kind]
+        form = forms.of_config(config)
         if found.place.kind is not config.kind:
             raise UnsupportedError(f"guest {config.name} is there as {found.place.kind}: make it anew")
-        to_set, unwanted = mapping.config_changes(config, found.raw)
-        growing = mapping.growing(config, found.raw)
+        if options.marks_of(found.raw).adopted and not isinstance(config.root, Adopted):
+            raise UnsupportedError(f"guest {config.name} was adopted, and cannot be made anew")
+        to_set, unwanted = form.config_changes(config, found.raw)
+        growing = form.growing(config, found.raw)
         mounts, keyctl = self._mounts_due(config, found.raw), self._keyctl_due(config, found)
         if not (to_set or unwanted or growing or mounts is not None or keyctl):
             return False
@@ -191,6 +205,8 @@ class Creation:
         """Docker in an unprivileged container wants a keyring for each of its own (pct.conf(5), features)."""
         if config.kind is GuestKind.VM or config.privileged or not config.nesting:
             return False
+        if isinstance(config.root, Adopted):
+            return False
         here = self._root is not None and found.place.node == self._access.settings.node
         features = properties.parse(str(found.raw.get("features", "")))
         return here and not properties.is_true(features.get("keyctl", "0"))
@@ -199,12 +215,16 @@ class Creation:
         self, config: GuestConfig, found: Found, to_set: Mapping[str, Any], unwanted: tuple[str, ...]
     ) -> None:
         # The mark of what the present life was started with stays as long as there is one.
+        form, boot = forms.of_config(config), ""
         if not (await self._access.now(found.place)).runs:
-            boot = MAPPING[config.kind].digests(config).boot
+            boot = form.digests(config).boot
+        elif isinstance(config.root, Adopted):
+            # Nobody noted it when that life began.
+            running = await self._access.client.get(f"{found.place.path}/config", current=True)
+            boot = form.found_digests({**running, **_words(found.raw), **_words(to_set)}).boot
+        if boot:
             to_set = {**to_set, **options.booted({**found.raw, **to_set}, boot)}
-        digest = {"digest": found.raw["digest"]} if "digest" in found.raw else {}
-        gone = {"delete": ",".join(unwanted)} if unwanted else {}
-        await self._access.client.put(f"{found.place.path}/config", **to_set, **gone, **digest)
+        await self._access.put(found, to_set, unwanted)
 
     async def resize(self, name: str, place: Place, disk: str, size: int) -> None:
         """Make a disk `size` bytes large, within a step. Raises OutOfSpaceError, UnsupportedError."""
@@ -220,10 +240,15 @@ class Creation:
         )
 
     def _mounts_due(self, config: GuestConfig, raw: options.Raw) -> Mapping[str, str] | None:
-        if config.kind is GuestKind.VM:
+        if config.kind is GuestKind.VM or isinstance(config.root, Adopted):
             return None
         wanted = container.host_mounts(config)
         found = {device for device in raw if container.is_host_mount(device)}
         settings, there = container.settings(config), container.found_settings(raw)
         same = all(there.get(key) == value for key, value in settings.items() if key.startswith("mount "))
         return None if same and found == set(wanted) else wanted
+
+
+def _words(raw: options.Raw) -> options.Raw:
+    """Where marks are."""
+    return {key: raw[key] for key in ("tags", "description") if key in raw}

@@ -4,15 +4,14 @@ import re
 from collections.abc import Awaitable, Callable
 
 from dsecos_agent.adapter_errors import NotFoundError, UnsupportedError
-from dsecos_agent.engines.model import GuestKind, Snapshot
-from dsecos_agent.engines.proxmox import machine, properties, refusals
-from dsecos_agent.engines.proxmox.access import MAPPING, Access, Found
+from dsecos_agent.engines.model import Snapshot
+from dsecos_agent.engines.proxmox import options, properties, refusals
+from dsecos_agent.engines.proxmox.access import Access, Found
 from dsecos_agent.engines.proxmox.creation import Creation
 from dsecos_agent.engines.proxmox.lifecycle import Lifecycle
 from dsecos_agent.engines.proxmox.observe import snapshots_of
 from dsecos_agent.engines.proxmox.tasks import Resumed
 
-ROOTS = {GuestKind.CONTAINER: "rootfs", GuestKind.VM: machine.ROOT}
 SNAPSHOT_NAME = re.compile(r"[a-z][a-z0-9_-]{1,39}")
 """pve-configid of PVE::JSONSchema."""
 RESERVED = frozenset({"current", "vzdump", "pending"})
@@ -33,13 +32,17 @@ class Disks:
 
         async def step(_: Resumed | None) -> None:
             found = await self._existing(name, owner_uid)
-            present = MAPPING[found.place.kind].disk_bytes(found.raw)
+            disk, present = found.root_disk, found.form.disk_bytes(found.raw)
+            if not disk:
+                raise UnsupportedError(
+                    f"guest {name} has no disk that is known to be the one that it boots from"
+                )
             if present == wanted:
                 return
             if present is not None and wanted < present:
                 raise UnsupportedError(f"guest {name} has a root disk of {present} bytes; none gets smaller")
             found.check_lock()
-            await self._creation.resize(name, found.place, ROOTS[found.place.kind], wanted)
+            await self._creation.resize(name, found.place, disk, wanted)
 
         await self._access.settled(name, step)
 
@@ -81,6 +84,8 @@ class Disks:
             if not await self._has(found, snapshot):
                 raise NotFoundError(f"guest {name} has no snapshot {snapshot}")
             found.check_lock()
+            if options.marks_of(found.raw).adopted:
+                await self._check_is_ours(name, found, snapshot)
             await self._lifecycle.halt(name, found, 0)
             await self._task(
                 name,
@@ -123,6 +128,14 @@ class Disks:
         if found is None:
             raise NotFoundError(f"there is no guest {name}")
         return found
+
+    async def _check_is_ours(self, name: str, found: Found, snapshot: str) -> None:
+        # A rollback takes back tags and description, too.
+        then = await self._access.client.get(f"{found.place.path}/config", snapshot=snapshot)
+        if options.owner_of(then) != options.owner_of(found.raw):
+            raise UnsupportedError(
+                f"snapshot {snapshot} of guest {name} is of a time when it was not ours: it would give it up"
+            )
 
     async def _has(self, found: Found, snapshot: str) -> bool:
         entries = await self._access.client.get(f"{found.place.path}/snapshot")

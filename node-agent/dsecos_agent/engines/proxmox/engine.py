@@ -26,8 +26,8 @@ from dsecos_agent.engines.model import (
     Snapshot,
 )
 from dsecos_agent.engines.protocol import Console, Watch
-from dsecos_agent.engines.proxmox import capabilities, guest_agent, observe
-from dsecos_agent.engines.proxmox.access import MAPPING, Access, Found
+from dsecos_agent.engines.proxmox import adoption, capabilities, forms, guest_agent, observe
+from dsecos_agent.engines.proxmox.access import Access, Found
 from dsecos_agent.engines.proxmox.client import Client
 from dsecos_agent.engines.proxmox.clock import Clock
 from dsecos_agent.engines.proxmox.creation import Creation
@@ -85,17 +85,19 @@ class ProxmoxEngine:
 
     def digest(self, config: GuestConfig) -> ConfigDigest:
         """Fingerprint. Raises UnsafeConfigError."""
-        found: ConfigDigest = MAPPING[config.kind].digests(config)
-        return found
+        return forms.of_config(config).digests(config)
 
     def settings(self, config: GuestConfig) -> Mapping[str, str]:
         """Settings. Raises UnsafeConfigError."""
-        found: Mapping[str, str] = MAPPING[config.kind].settings(config)
-        return found
+        return forms.of_config(config).settings(config)
 
     async def write_config(self, config: GuestConfig) -> bool:
-        """Create or change. Raises as the protocol says."""
+        """Create, adopt or change. Raises as the protocol says."""
         return await self._creation.write(config)
+
+    async def release(self, name: str, owner_uid: str) -> None:
+        """Give an adopted guest up. Raises NotOursError, UnsupportedError."""
+        await adoption.release(self._access, name, owner_uid)
 
     async def list_guests(self) -> Sequence[ObservedGuest]:
         """All guests that the credential may see; others' are named `<VMID>/<hostname>`."""

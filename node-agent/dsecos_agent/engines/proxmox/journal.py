@@ -36,6 +36,10 @@ class Claim:
     owner_uid: str
     kind: GuestKind
     node: str
+    adopted: bool = False
+    """It was there before: nothing is made under this id, and nothing that this note alone speaks of is
+    removed.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dsecos_agent.engines.errors import (
     IllegalTransitionError,
 )
 from dsecos_agent.engines.model import GuestKind, GuestState, Limits
-from dsecos_agent.engines.proxmox import options, refusals
+from dsecos_agent.engines.proxmox import adopted, options, refusals
 from dsecos_agent.engines.proxmox.access import Access, Found, Now
 from dsecos_agent.engines.proxmox.pace import back_off
 from dsecos_agent.engines.proxmox.places import Place
@@ -130,14 +130,14 @@ class Lifecycle:
             if found.place.kind is GuestKind.VM:
                 raise UnsupportedError(f"guest {name} is a VM, which takes new limits at its next start")
             found.check_lock()
+            if options.marks_of(found.raw).adopted:
+                if to_set := adopted.limits(limits):
+                    await self._access.put(found, to_set)
+                return
             cores = options.cores(limits)
-            await self._access.client.put(
-                f"{found.place.path}/config",
-                cpulimit=options.cpulimit(limits),
-                memory=options.memory_mib(limits),
-                **({"cores": cores} if cores else {"delete": "cores"} if "cores" in found.raw else {}),
-                **({"digest": found.raw["digest"]} if "digest" in found.raw else {}),
-            )
+            to_set = {"cpulimit": options.cpulimit(limits), "memory": options.memory_mib(limits)}
+            to_set |= {"cores": cores} if cores else {}
+            await self._access.put(found, to_set, ["cores"] if not cores and "cores" in found.raw else [])
 
         await self._access.settled(name, step)
 
@@ -151,16 +151,20 @@ class Lifecycle:
                 found.check_lock()
                 await self._leave_ha(found.place)
                 await self.halt(name, found, 0)
-                await self.remove(name, found.place)
+                # Of a guest that was there before nobody knows what else its id is written on.
+                await self.remove(name, found.place, all_disks=not options.marks_of(found.raw).adopted)
             elif (leftover := await self._access.leftover(listing, name, owner_uid)) is not None:
                 await self.remove(name, leftover.place)
             self._access.claims.release(name)
 
         await self._access.settled(name, step)
 
-    async def remove(self, name: str, place: Place) -> None:
-        """Remove a stopped guest, within a step, and look that it is gone."""
-        how = {"purge": True, "destroy-unreferenced-disks": True}
+    async def remove(self, name: str, place: Place, *, all_disks: bool = True) -> None:
+        """Remove a stopped guest, within a step, and look that it is gone.
+
+        `all_disks`: also those with its id that its configuration does not name.
+        """
+        how = {"purge": True, "destroy-unreferenced-disks": all_disks}
         try:
             await self._access.tasks.run(
                 name,
@@ -194,10 +198,7 @@ class Lifecycle:
         boot = found.digests.boot
         if options.marks_of(found.raw).boot == boot:
             return found
-        digest = {"digest": found.raw["digest"]} if "digest" in found.raw else {}
-        await self._access.client.put(
-            f"{found.place.path}/config", **options.booted(found.raw, boot), **digest
-        )
+        await self._access.put(found, options.booted(found.raw, boot))
         return Found(found.place, await self._access.config(found.place))
 
     async def _shut_down(self, name: str, found: Found, grace: float) -> bool:

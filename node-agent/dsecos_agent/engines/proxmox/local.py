@@ -2,8 +2,9 @@
 
 Commands and terminals in a container (the API has no call for them), directories of the host as mount points,
 and the feature keyctl. Nothing else of pct can be reached from here, and no container but those of ours: the
-id has to be in our range, and the container's configuration on this node has to carry our marks. The caller
-has checked the owner already; this is the second lock on the door.
+container's configuration on this node has to carry our marks, and its id has to be in our range unless those
+marks say that it was adopted; such a one is entered, and never changed. The caller has checked the owner
+already; this is the second lock on the door.
 
 pct(1) runs on the host as root before it enters the guest. So values of the environment are handed to it
 under names of our own and get their right names in the guest only, and nothing of it is in an argument.
@@ -170,7 +171,7 @@ class PctLocal:
 
         Raises NotOursError, NotFoundError, UnsafeConfigError, GuestFailedError.
         """
-        raw = self._config(vmid)
+        raw = self._made_here(vmid)
         for slot, value in mounts.items():
             self._check_mount(slot, value)
         there = {slot: str(value) for slot, value in raw.items() if container.is_host_mount(slot)}
@@ -183,7 +184,7 @@ class PctLocal:
 
     async def set_features(self, vmid: int, *, keyctl: bool) -> None:
         """Switch keyctl, from the next start on. Raises as `set_mounts` does."""
-        raw = self._config(vmid)
+        raw = self._made_here(vmid)
         features = properties.parse(str(raw.get("features", "")))
         if properties.is_true(features.get("keyctl", "0")) is not keyctl:
             await self._set(vmid, ["-features", properties.render({**features, "keyctl": f"{int(keyctl)}"})])
@@ -206,10 +207,15 @@ class PctLocal:
         if resolved != source or not any(resolved.is_relative_to(root) for root in self._roots):
             raise UnsafeConfigError(f"{source} is none of the directories that a guest may see")
 
+    def _made_here(self, vmid: int) -> dict[str, str]:
+        """The same of one that may be changed."""
+        raw = self._config(vmid)
+        if options.marks_of(raw).adopted:
+            raise UnsupportedError(f"guest {vmid} was adopted: directories and features are its own")
+        return raw
+
     def _config(self, vmid: int) -> dict[str, str]:
         """Its configuration here. Raises NotOursError, NotFoundError."""
-        if vmid not in self._vmids:
-            raise NotOursError("guest", f"{vmid}", wanted=f"the range of ids {self._range}", found=None)
         try:
             text = (self._directory / f"{vmid}.conf").read_text(errors="replace")
         except FileNotFoundError as error:
@@ -217,6 +223,8 @@ class PctLocal:
         raw = parse_file(text)
         if options.owner_of(raw) is None:
             raise NotOursError("guest", f"{vmid}", wanted="DsecOS", found=None)
+        if vmid not in self._vmids and not options.marks_of(raw).adopted:
+            raise NotOursError("guest", f"{vmid}", wanted=f"the range of ids {self._range}", found=None)
         return raw
 
     @property

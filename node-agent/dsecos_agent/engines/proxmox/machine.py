@@ -185,8 +185,7 @@ def found_digests(raw: Raw) -> ConfigDigest:
 
 def disk_bytes(raw: Raw) -> int | None:
     """Size of the root disk."""
-    size = properties.parse(str(raw.get(ROOT, "")), "file").get("size", "")
-    return (properties.parse_size(size) or None) if size else None
+    return options.disk_bytes(raw, ROOT)
 
 
 def growing(config: GuestConfig, raw: Raw) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Any
 from dsecos_agent.engines.errors import EngineUnreachableError, GuestNotRunningError
 from dsecos_agent.engines.model import GuestState, Metrics, ObservedGuest, Snapshot
 from dsecos_agent.engines.proxmox import options
-from dsecos_agent.engines.proxmox.access import MAPPING, Access, Found, Now
+from dsecos_agent.engines.proxmox.access import Access, Found, Now
 from dsecos_agent.engines.proxmox.places import TYPES, Listing, Place
 from dsecos_agent.engines.proxmox.refusals import GuestGoneError
 
@@ -31,7 +31,7 @@ def state_of(now: Now, lock: str) -> GuestState:
 
 def observed(found: Found, now: Now, *, is_here: bool) -> ObservedGuest:
     """One guest; `is_here` says that its processes are this host's."""
-    place, raw, mapping = found.place, found.raw, MAPPING[found.place.kind]
+    place, raw, form = found.place, found.raw, found.form
     owner = options.owner_of(raw)
     state = state_of(now, found.lock)
     boot = options.marks_of(raw).boot or None
@@ -47,10 +47,11 @@ def observed(found: Found, now: Now, *, is_here: bool) -> ObservedGuest:
         kind=place.kind,
         engine_id=str(place.vmid),
         engine_node=place.node,
-        ports=mapping.ports(place.vmid, raw),
+        ports=form.ports(place.vmid, raw),
         lock=found.lock,
-        settings=mapping.found_settings(raw),
-        disk_bytes=mapping.disk_bytes(raw),
+        settings=form.found_settings(raw),
+        disk_bytes=form.disk_bytes(raw),
+        adopted=bool(options.marks_of(raw).adopted),
     )
 
 

@@ -195,6 +195,12 @@ def is_disk(device: str) -> bool:
     return _kind(device) == "mp"
 
 
+def disk_bytes(raw: Raw, device: str) -> int | None:
+    """Size of a disk; None when Proxmox VE tells none."""
+    size = properties.parse(str(raw.get(device, "")), "volume").get("size", "")
+    return (properties.parse_size(size) or None) if size else None
+
+
 def number_of(device: str) -> int:
     """The number in a device's name: 3 in mp3."""
     return int(device.removeprefix(_kind(device)))
@@ -249,7 +255,7 @@ def booted(raw: Raw, boot: str) -> dict[str, str]:
     return {"description": properties.render_description(str(raw.get("description", "")), marks)}
 
 
-def released(raw: Raw) -> Changes:
+def unmarked(raw: Raw) -> Changes:
     """What to set and to delete so that nothing says any more that the guest is ours."""
     tags, description = properties.without_marks(str(raw.get("tags", "")), str(raw.get("description", "")))
     options = {"tags": tags, "description": description}

@@ -30,6 +30,9 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 DIGEST = re.compile(r"[0-9a-f]{1,64}")
 DEVICE = re.compile(r"[a-z]{1,8}[0-9]{1,3}")
+OPTIONS = re.compile(r"[a-z]+( [a-z]+)*")
+FORMER = re.compile(r"(onboot|startup)=([^\s]{1,200})")
+"""An option as it was before a guest was adopted."""
 GIVEN = re.compile(rf"({DEVICE.pattern})=([a-z0-9-]{{1,63}})(?::([0-9]{{1,12}}))?")
 """A device that we have given a guest: mp0=data:8192, net0=eth0."""
 SIZE = re.compile(r"(\d+)(?:\.(\d+))?([KMGT]?)")
@@ -126,6 +129,10 @@ class Marks:
     """Device (mp0, net0) -> our name for it: those that we have given it, and nobody else."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Device -> MiB that we have asked for; it may have got more."""
+    adopted: tuple[str, ...] = ()
+    """It was there before us and was taken over: the options that are ours since then. Else empty."""
+    before: Mapping[str, str] = field(default_factory=dict)
+    """Options of an adopted guest as they were, for the day that it is released."""
 
     @property
     def ownership(self) -> Ownership | None:
@@ -135,22 +142,34 @@ class Marks:
 
 def parse_tags(text: str) -> tuple[str, ...]:
     """Tags as listed (`;`, `,` or blanks between them), sorted, each once."""
-    return tuple(sorted(set(filter(None, re.split(r"[;,\s]+", text or "")))))
+    return tuple(sorted(set(_tags(text))))
+
+
+def _tags(text: str) -> list[str]:
+    return [tag for tag in re.split(r"[;,\s]+", text or "") if tag]
 
 
 def render_tags(current: str, ownership: Ownership) -> str:
-    """Other people's tags and ours. Raises UnsafeConfigError."""
-    ours = {
+    """Other people's tags, in their order, and ours behind them. Raises UnsafeConfigError."""
+    ours = [
         TAG,
-        UID_TAG + checked("owner", ownership.owner_uid, UID).lower(),
         GUEST_TAG + checked("name", ownership.guest, NAME),
-    }
-    return ";".join(sorted({*_foreign_tags(current), *ours}))
+        UID_TAG + checked("owner", ownership.owner_uid, UID).lower(),
+    ]
+    return ";".join([*_foreign_tags(current), *ours])
+
+
+def _is_mark(tag: str) -> bool:
+    return tag in {TAG, TEMPLATE_TAG} or tag.startswith((UID_TAG, GUEST_TAG))
 
 
 def _foreign_tags(text: str) -> Iterable[str]:
-    ours = {TAG, TEMPLATE_TAG}
-    return (tag for tag in parse_tags(text) if tag not in ours and not tag.startswith((UID_TAG, GUEST_TAG)))
+    return dict.fromkeys(tag for tag in _tags(text) if not _is_mark(tag))
+
+
+def is_marked(tags: str, description: str) -> bool:
+    """Whether anything of it is a mark of ours, were it only half of one."""
+    return any(map(_is_mark, parse_tags(tags))) or bool(_mark_lines(description))
 
 
 def without_marks(tags: str, description: str) -> tuple[str, str]:
@@ -177,6 +196,10 @@ def parse_description(text: str) -> Marks:
         boot=one("boot", DIGEST),
         devices={device: name for device, (name, _) in _devices(only.get("devices", "")).items()},
         sizes={device: int(size) for device, (_, size) in _devices(only.get("devices", "")).items() if size},
+        adopted=tuple(one("adopted", OPTIONS).split()),
+        before={
+            match[1]: match[2] for word in only.get("before", "").split() if (match := FORMER.fullmatch(word))
+        },
     )
 
 
@@ -201,6 +224,11 @@ def render_description(current: str, marks: Marks) -> str:
             for device, name in sorted(marks.devices.items())
         )
         lines["devices"] = " ".join(checked("device", word, GIVEN) for word in words)
+    if marks.adopted:
+        lines["adopted"] = checked("options", " ".join(marks.adopted), OPTIONS)
+    if marks.before:
+        words = (f"{option}={value}" for option, value in sorted(marks.before.items()))
+        lines["before"] = " ".join(checked("option", word, FORMER) for word in words)
     ours = "".join(f"{MARK}{key}: {value}\n" for key, value in lines.items())
     theirs = _words(current)
     text = f"{theirs}\n\n{ours}" if theirs else ours

@@ -267,8 +267,8 @@ def test_an_adopted_container_keeps_its_devices_and_is_released_as_it_was() -> N
     assert container.config_changes(ours, raw) == ({}, ())
     assert raw["mp3"] == "btr:101/vm-101-disk-1.raw,mp=/srv/volumes/data,size=4G,backup=1"
     assert "mp0" not in raw
-    assert options.released(raw) == ({"tags": "prod", "description": "Ann's"}, ())
-    assert options.released(made(WEB)) == ({}, ("description", "tags"))
+    assert options.unmarked(raw) == ({"tags": "prod", "description": "Ann's"}, ())
+    assert options.unmarked(made(WEB)) == ({}, ("description", "tags"))
 
 
 def test_a_clone_is_claimed_before_it_is_owned() -> None:

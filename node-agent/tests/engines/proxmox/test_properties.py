@@ -150,7 +150,7 @@ def test_a_description_without_room_is_an_error() -> None:
 
 def test_tags_of_others_stay() -> None:
     assert properties.render_tags("prod, dsecos-uid-old;ann", WEB) == (
-        "ann;dsecos;dsecos-guest-web-1a2b3c4d;dsecos-uid-6f1c2d3e-0000-4000-8000-000000000001;prod"
+        "prod;ann;dsecos;dsecos-guest-web-1a2b3c4d;dsecos-uid-6f1c2d3e-0000-4000-8000-000000000001"
     )
 
 

@@ -10,13 +10,14 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
-from dsecos_agent.engines.model import GuestConfig, NetworkInterface, RootImage
+from dsecos_agent.engines.model import GuestConfig, GuestKind, NetworkInterface, RootImage
 from dsecos_agent.engines.proxmox.clock import Clock
 from dsecos_agent.engines.proxmox.engine import ProxmoxEngine
 from dsecos_agent.engines.proxmox.settings import ProxmoxSettings
 from dsecos_agent.engines.proxmox.templates import archive_name
 from dsecos_agent.storage.protocol import Archive
-from dsecos_proxmox_simulator import Faults, Simulator, World
+from dsecos_proxmox_simulator import Faults, Guest, Simulator, World
+from dsecos_proxmox_simulator.model import Kind
 
 OWNER = "5e0f6b8e-0000-4000-8000-000000000001"
 STRANGER = "5e0f6b8e-0000-4000-8000-000000000002"
@@ -32,6 +33,34 @@ PRIVILEGES = (
     "VM.Snapshot.Rollback",
 )
 TEMPLATE_VMID = 9000
+TYPES: dict[GuestKind, Kind] = {GuestKind.CONTAINER: "lxc", GuestKind.VM: "qemu"}
+THEIRS = {
+    "tags": "ann;web",
+    "description": "Ask Ann before you touch it.\n\nShe is in room 7.",
+    "onboot": "1",
+    "startup": "order=3,up=5,down=60",
+    "memory": "1024",
+    "cores": "2",
+}
+OF_KIND: dict[GuestKind, dict[str, str]] = {
+    GuestKind.CONTAINER: {
+        "hostname": "old-shop",
+        "ostype": "ubuntu",
+        "swap": "256",
+        "features": "keyctl=1,fuse=1",
+        "mp0": "/srv/shop,mp=/srv/shop",
+        "net0": "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:F6:E6:00,ip=dhcp,type=veth",
+    },
+    GuestKind.VM: {
+        "name": "old-shop",
+        "agent": "1",
+        "bios": "ovmf",
+        "boot": "order=scsi0;net0",
+        "sockets": "2",
+        "balloon": "512",
+        "net0": "e1000=BC:24:11:F6:E6:00,bridge=vmbr0,tag=7",
+    },
+}
 
 
 def config(name: str, **changes: Any) -> GuestConfig:
@@ -102,6 +131,16 @@ class Lab:
             clock=QuickClock(),
             point=point or (lambda _: None),
         )
+
+    def add_foreign(
+        self, vmid: int, kind: GuestKind, node: str = "pve1", *, running: bool = False, **config: str
+    ) -> Guest:
+        """A guest as an administrator makes one, with what he says of it."""
+        theirs = THEIRS | OF_KIND[kind] | config
+        guest = self.world.add_guest(vmid, node, TYPES[kind], storage=STORAGE, **theirs)
+        if running:
+            guest.status, guest.pid, guest.started_at = "running", 4711, 1_600_000_000.0
+        return guest
 
     def add_machine_template(self, node: str = "pve1") -> None:
         """What VMs are cloned from."""
