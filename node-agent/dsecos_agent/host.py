@@ -80,7 +80,7 @@ def build_engine(
     """
     if spec.proxmox is None:
         ids = IdRange(settings.guest_id_base, settings.guest_id_count)
-        return LxcEngine(settings.lxc, settings.run, ids, pools)
+        return LxcEngine(settings.lxc, settings.run, ids, pools, settings.host_lxc)
     wish = proxmox_settings(spec.proxmox, token)
     local = None
     if is_this_host(wish.node):

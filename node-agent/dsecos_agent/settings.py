@@ -50,6 +50,9 @@ class AgentSettings(BaseSettings):
     guest_id_count: int = Field(default=1024 * 65536, ge=65536)
     """Host ids that are reserved for them."""
 
+    host_lxc: Path = Path("/var/lib/lxc")
+    """lxcpath of the host's own containers, those that can be adopted (lxc.lxcpath of lxc.system.conf(5))."""
+
     max_guests: int = Field(default=100, ge=1)
     """Guests that this node takes."""
 

@@ -29,9 +29,11 @@ from dsecos_agent.storage.protocol import Archive, Pool, Template
 
 from .conftest import make_rootfs
 from .contract import EngineContract
+from .contract_adoption import AdoptionContract
 from .contract_disks import DiskContract
 from .contract_hooks import MIB, OWNER, out, started, state_of, until
 from .contract_host import HostContract, exists, uid_of
+from .foreign import Foreign
 
 DIGEST = "cd" * 32
 IDS = IdRange(3_000_000_000, 65536 * 16)
@@ -39,7 +41,7 @@ IDS = IdRange(3_000_000_000, 65536 * 16)
 
 @pytest.fixture
 def same_engine(home: Path) -> Callable[[], Engine]:
-    return lambda: LxcEngine(home / "lxc", home / "run", IDS)
+    return lambda: LxcEngine(home / "lxc", home / "run", IDS, outside=home / "host")
 
 
 @pytest.fixture
@@ -101,8 +103,12 @@ class OnLxc:
     """What the contract does around an LXC engine."""
 
     @pytest.fixture(autouse=True)
-    def at(self, home: Path) -> None:
+    async def at(self, home: Path) -> AsyncIterator[None]:
         self.home = home
+        self.foreign: dict[str, Foreign] = {}
+        yield
+        for foreign in self.foreign.values():
+            await foreign.raze()
 
     async def halt(self, engine: Engine, name: str) -> None:
         guest = await engine.get(name)
@@ -114,11 +120,28 @@ class OnLxc:
         config = self.home / "lxc" / name / "config"
         config.write_text(config.read_text().replace("lxc.pty.max = 1024", "lxc.pty.max = 7"))
 
+    async def make_foreign(self, engine: Engine, *, running: bool) -> str:
+        foreign = Foreign(self.home / "host")
+        self.foreign[foreign.name] = foreign
+        if running:
+            await foreign.start()
+        return foreign.name
+
+    async def foreign_config(self, engine: Engine, engine_id: str) -> str:
+        return self.foreign[engine_id].config.read_bytes().decode("latin-1")
+
+    async def foreign_life(self, engine: Engine, engine_id: str) -> object:
+        return self.foreign[engine_id].life()
+
+    async def change_adopted(self, engine: Engine, engine_id: str) -> None:
+        config = self.foreign[engine_id].config
+        config.write_bytes(config.read_bytes().replace(b"= 536870912", b"= 536870911"))
+
     def stubborn(self, config: GuestConfig) -> GuestConfig:
         return replace(config, init=("/bin/sleep", "100000"))
 
 
-class TestLxc(OnLxc, EngineContract, HostContract):
+class TestLxc(OnLxc, EngineContract, AdoptionContract, HostContract):
     """The contract, on LXC whose guests are in no pool."""
 
 

@@ -5,10 +5,10 @@ own name there, like LD_PRELOAD.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from dsecos_agent.engines.errors import UnsafeConfigError
 from dsecos_agent.engines.lxc.config import ENV_NAME
+from dsecos_agent.engines.lxc.directory import Place
 from dsecos_agent.engines.lxc.life import PATH
 
 TERM = "xterm-256color"
@@ -23,16 +23,14 @@ LOGIN_SHELL = (
 """Root's own shell, as the guest says."""
 
 
-def command(
-    lxcpath: Path, name: str, argv: Sequence[str], env: Mapping[str, str]
-) -> tuple[list[str], dict[str, str]]:
-    """Argument list and environment of the tool that runs `argv` in the guest with `env`.
+def command(place: Place, argv: Sequence[str], env: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Argument list and environment of the tool that runs `argv` in the guest there with `env`.
 
     Values are in the environment only, never in the list. Raises UnsafeConfigError.
     """
     names = sorted(env)
     handed = {f"DSECOS_{number}": env[variable] for number, variable in enumerate(names)}
-    tool = ["lxc-attach", "-P", str(lxcpath), "-n", name, "--clear-env"]
+    tool = ["lxc-attach", "-P", str(place.lxcpath), "-n", place.name, "--clear-env"]
     tool += [option for variable in handed for option in ("--keep-var", variable)]
     tool += ["--set-var", "HOME=/root", "--", *_named(names, handed), *argv]
     return tool, {"PATH": PATH, **handed}

@@ -114,18 +114,29 @@ def _remove_tree(group: Path) -> None:
                 raise AdapterError(f"cannot remove {directory}: {error.strerror}") from error
 
 
-def apply(group: GuestCgroup, limits: Limits) -> None:
-    """Set all limits; None lifts one. Raises RetryableError, AdapterError."""
-    memory, pids = limits.memory_bytes, "max" if limits.pids is None else str(limits.pids)
-    if group.unified:
-        quota = "max" if limits.cpu_millis is None else str(cpu_quota_us(limits.cpu_millis))
-        group.write("cpu", "cpu.max", f"{quota} {CPU_PERIOD_US}")
-        group.write("memory", "memory.max", "max" if memory is None else str(memory))
-    else:
-        quota = "-1" if limits.cpu_millis is None else str(cpu_quota_us(limits.cpu_millis))
-        group.write("cpu", "cpu.cfs_quota_us", quota)
-        _apply_memory_v1(group, -1 if memory is None else memory)
-    group.write("pids", "pids.max", pids)
+ALL = frozenset({"cpu", "memory", "pids"})
+
+
+def apply(group: GuestCgroup, limits: Limits, which: frozenset[str] = ALL) -> None:
+    """Set these limits; None lifts one. Raises RetryableError, AdapterError."""
+    if "cpu" in which:
+        quota = None if limits.cpu_millis is None else str(cpu_quota_us(limits.cpu_millis))
+        if group.unified:
+            group.write("cpu", "cpu.max", f"{quota or 'max'} {CPU_PERIOD_US}")
+        else:
+            if quota is not None:
+                group.write("cpu", "cpu.cfs_period_us", str(CPU_PERIOD_US))
+            group.write("cpu", "cpu.cfs_quota_us", quota or "-1")
+    if "memory" in which:
+        memory = limits.memory_bytes
+        if group.unified:
+            group.write("memory", "memory.max", "max" if memory is None else str(memory))
+            if group.read("memory", "memory.swap.max") is not None:
+                group.write("memory", "memory.swap.max", "max" if memory is None else "0")
+        else:
+            _apply_memory_v1(group, -1 if memory is None else memory)
+    if "pids" in which:
+        group.write("pids", "pids.max", "max" if limits.pids is None else str(limits.pids))
 
 
 def _apply_memory_v1(group: GuestCgroup, limit: int) -> None:

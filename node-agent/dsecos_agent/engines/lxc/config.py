@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsecos_agent.engines.errors import UnsafeConfigError
-from dsecos_agent.engines.model import ConfigDigest, GuestConfig, IdMap, Limits, Mount, RootDirectory
+from dsecos_agent.engines.model import (
+    ConfigDigest,
+    GuestConfig,
+    IdMap,
+    Limits,
+    Mount,
+    RootDirectory,
+    Startup,
+)
 
 OWNER_LINE = re.compile(r"^# dsecos\.io/owner-uid = (\S+)$", re.MULTILINE)
 SETTING_LINE = re.compile(r"^(lxc\.\S+) *= *(.*?) *$", re.MULTILINE)
@@ -53,7 +61,8 @@ class HostFacts:
     """cgroup v1: memory.memsw files exist."""
 
 
-def _plain(what: str, value: str) -> str:
+def plain(what: str, value: str) -> str:
+    """The value, if liblxc takes it for what it is. Raises UnsafeConfigError."""
     if not PLAIN.fullmatch(value):
         raise UnsafeConfigError(f"{what} {value!r} has characters that an LXC configuration cannot hold")
     return value
@@ -104,13 +113,13 @@ def _root(config: GuestConfig) -> Path:
 def _identity(config: GuestConfig) -> Iterator[str]:
     yield f"lxc.uts.name = {config.hostname or config.name}"
     yield "lxc.arch = linux64"
-    yield f"lxc.rootfs.path = dir:{_plain('rootfs', str(_root(config)))}"
+    yield f"lxc.rootfs.path = dir:{plain('rootfs', str(_root(config)))}"
     if config.id_map is not None:
         yield "lxc.rootfs.options = idmap=container"
         for kind in ("u", "g"):
             yield f"lxc.idmap = {kind} 0 {config.id_map.base} {config.id_map.count}"
-    yield f"lxc.init.cmd = {' '.join(_plain('init', word) for word in config.init)}"
-    yield f"lxc.signal.halt = {_plain('halt signal', config.halt_signal)}"
+    yield f"lxc.init.cmd = {' '.join(plain('init', word) for word in config.init)}"
+    yield f"lxc.signal.halt = {plain('halt signal', config.halt_signal)}"
     yield "lxc.tty.max = 0"
     yield "lxc.pty.max = 1024"
     for name, value in sorted(config.environment.items()):
@@ -137,7 +146,7 @@ def _mount(mount: Mount, *, mapped: bool) -> str:
         options.append("ro")
     if not mount.executable:
         options += ["nosuid", "noexec"]
-    source, target = _plain("mount source", str(mount.source)), _plain("mount target", mount.target)
+    source, target = plain("mount source", str(mount.source)), plain("mount target", mount.target)
     return f"lxc.mount.entry = {source} {target.lstrip('/')} none {','.join(options)} 0 0"
 
 
@@ -174,7 +183,8 @@ def cpu_quota_us(cpu_millis: int) -> int:
     return max(MIN_CPU_QUOTA_US, cpu_millis * CPU_PERIOD_US // 1000)
 
 
-def _limits(limits: Limits, *, swap_accounting: bool) -> Iterator[str]:
+def limit_lines(limits: Limits, *, swap_accounting: bool) -> Iterator[str]:
+    """For both versions of control groups."""
     if limits.cpu_millis is not None:
         quota = cpu_quota_us(limits.cpu_millis)
         yield f"lxc.cgroup.cpu.cfs_period_us = {CPU_PERIOD_US}"
@@ -191,10 +201,17 @@ def _limits(limits: Limits, *, swap_accounting: bool) -> Iterator[str]:
         yield f"lxc.cgroup2.pids.max = {limits.pids}"
 
 
+def startup_lines(startup: Startup) -> Iterator[str]:
+    """When the host starts it by itself."""
+    yield f"lxc.start.auto = {int(startup.autostart)}"
+    yield f"lxc.start.order = {startup.order}"
+    yield f"lxc.start.delay = {startup.delay}"
+
+
 def _boot_note(boot: str, owner_uid: str, facts: HostFacts) -> str:
     # liblxc runs it in the host's namespaces just before init: whoever starts the guest, we can tell with
     # what.
-    note = _plain("directory", str(facts.directory / "booted"))
+    note = plain("directory", str(facts.directory / "booted"))
     return f'echo "$LXC_PID $(cut -d" " -f22 /proc/$LXC_PID/stat) {boot} {owner_uid}" > {note}'
 
 
@@ -218,13 +235,11 @@ def render(config: GuestConfig, facts: HostFacts) -> tuple[str, ConfigDigest]:
     ]
     boot = _hash(fixed)
     lines = [
-        f"# dsecos.io/owner-uid = {_plain('owner', config.owner_uid)}",
+        f"# dsecos.io/owner-uid = {plain('owner', config.owner_uid)}",
         "# Written by the node agent; a change by hand is undone.",
         *fixed,
-        *_limits(config.limits, swap_accounting=facts.swap_accounting),
-        f"lxc.start.auto = {int(config.startup.autostart)}",
-        f"lxc.start.order = {config.startup.order}",
-        f"lxc.start.delay = {config.startup.delay}",
+        *limit_lines(config.limits, swap_accounting=facts.swap_accounting),
+        *startup_lines(config.startup),
         "lxc.hook.version = 1",
         f"lxc.hook.start-host = {_boot_note(boot, config.owner_uid, facts)}",
     ]
@@ -250,14 +265,18 @@ def id_map_of(text: str) -> IdMap | None:
 
 
 def settings_of(text: str) -> dict[str, str]:
-    """Keys and values of a configuration file's text; the values of a repeated key are joined by `; `.
+    """Keys and values of a configuration file's text; the values of a repeated key are joined by `; `, and an
+    empty one takes back what was said before.
 
     The digest in the note of a boot says nothing of its own and is left out.
     """
     settings: dict[str, str] = {}
     for key, value in SETTING_LINE.findall(text):
         shown = BOOT_DIGEST.sub("DIGEST", value) if key == "lxc.hook.start-host" else value
-        settings[key] = f"{settings[key]}; {shown}" if key in settings else shown
+        if not value:
+            settings.pop(key, None)
+        else:
+            settings[key] = f"{settings[key]}; {shown}" if key in settings else shown
     return settings
 
 

@@ -1,39 +1,89 @@
 """The guests below the lxcpath: finding them, whose they are, writing and removing their configurations.
 Blocking calls.
+
+Each has a directory there. One that was adopted has a claim in it instead of a configuration: the name of the
+container, whose own configuration says whether that is so.
 """
 
 import contextlib
 import errno
 import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from dsecos_agent.adapter_errors import NotOursError, OutOfSpaceError
 from dsecos_agent.engines.errors import UnsafeConfigError
-from dsecos_agent.engines.lxc import cgroups, state
+from dsecos_agent.engines.lxc import block, cgroups, state
 from dsecos_agent.engines.lxc import config as lxc_config
+from dsecos_agent.engines.lxc.outside import CONTAINER, Outside
+from dsecos_agent.engines.lxc.state import NOTE
 from dsecos_agent.engines.lxc.subids import IdRange
 from dsecos_agent.engines.model import GuestConfig, GuestState, ObservedGuest
 from dsecos_agent.processes.files import write_atomically
 
 CONFIG = "config"
-NOTE = "booted"
-"""Of the guest's present life, by the hook in its configuration."""
 LOG = "lxc.log"
 HELD = "held"
+CONDEMNED = "condemned"
+"""Is there while an adopted container is being destroyed."""
 LOG_TAIL = 4096
 """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where liblxc's tools find a guest: their options -P and -n."""
+
+    lxcpath: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A container that was adopted."""
+
+    container: str
+    parts: block.Parts | None
+    """Of its configuration; None: that is gone."""
 
 
 class GuestDirectory:
     """What is on disk and, through it, what runs."""
 
-    def __init__(self, lxcpath: Path) -> None:
+    def __init__(self, lxcpath: Path, outside: Outside) -> None:
         """Nothing is read before it is asked for."""
         self._lxcpath = lxcpath
+        self._outside = outside
 
     def of(self, name: str) -> Path:
-        """The guest's own directory."""
+        """What the engine keeps of a guest."""
         return self._lxcpath / name
+
+    def place(self, name: str) -> Place:
+        """Where it is."""
+        taken = self.taken(name)
+        return Place(self._outside.lxcpath, taken.container) if taken else Place(self._lxcpath, name)
+
+    def claim(self, name: str) -> str | None:
+        """The container that a guest is about to adopt, or has adopted."""
+        try:
+            container = (self.of(name) / block.CLAIM).read_text().strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return container if CONTAINER.fullmatch(container) else None
+
+    def taken(self, name: str) -> Taken | None:
+        """The container that a guest has adopted: it is claimed, and its configuration says so, too. One that
+        is damaged, or gone, cannot say otherwise.
+        """
+        container = None if self._text(name) is not None else self.claim(name)
+        if container is None:
+            return None
+        text = self._outside.read(container)
+        parts = None if text is None else block.split(text)
+        is_ours = parts is None or parts.damaged or parts.guest == str(self.of(name))
+        return Taken(container, parts) if is_ours else None
 
     def list(self) -> list[ObservedGuest]:
         """Every guest, sorted by name."""
@@ -42,12 +92,20 @@ class GuestDirectory:
         found = (self.observe(path.name) for path in sorted(self._lxcpath.iterdir()))
         return [guest for guest in found if guest is not None]
 
+    def life(self, name: str) -> state.Boot | None:
+        """A guest's present life."""
+        taken = self.taken(name)
+        if taken is None:
+            return state.read_boot(self.of(name)) if self.claim(name) is None else None
+        return state.read_boot(self.of(name)) or state.unnoted(self._outside.lxcpath, taken.container)
+
     def observe(self, name: str) -> ObservedGuest | None:
         """One guest; a directory without a configuration is none (it is about to be made or has just been
         removed), unless it still runs: then its life says whose it is.
         """
-        text = self._text(name)
-        boot = state.read_boot(self.of(name))
+        text, taken, boot = self._text(name), self.taken(name), self.life(name)
+        if taken is not None:
+            return self._observe_taken(name, taken, boot)
         if text is None and boot is None:
             return None
         noted = boot.owner_uid if boot is not None else None
@@ -64,6 +122,28 @@ class GuestDirectory:
             settings=lxc_config.settings_of(text or ""),
         )
 
+    def _observe_taken(self, name: str, taken: Taken, boot: state.Boot | None) -> ObservedGuest | None:
+        parts = taken.parts
+        if parts is None and boot is None:
+            return None
+        noted = boot.owner_uid if boot is not None else None
+        owner_uid = noted if parts is None else parts.owner_uid
+        body = None if parts is None else parts.body
+        # Limits that it was not started with are not in force yet, whatever its configuration says.
+        in_force = boot is None or bool(boot.digest)
+        return ObservedGuest(
+            name=name,
+            owner_uid=owner_uid,
+            state=self._state(name, boot, is_foreign=False),
+            init_pid=boot.init_pid if boot else None,
+            config_digest=lxc_config.digest_of(body) if body is not None and in_force else None,
+            booted_digest=block.BOOT if boot else None,
+            id_map=None,
+            engine_id=taken.container,
+            settings=lxc_config.settings_of(body or ""),
+            adopted=True,
+        )
+
     def _state(self, name: str, boot: state.Boot | None, *, is_foreign: bool) -> GuestState:
         if boot is not None:
             try:
@@ -71,7 +151,8 @@ class GuestDirectory:
             except (FileNotFoundError, ProcessLookupError):
                 return GuestState.STOPPING
             return GuestState.SUSPENDED if frozen else GuestState.RUNNING
-        if not state.is_monitored(self._lxcpath, name):
+        place = self.place(name)
+        if not state.is_monitored(place.lxcpath, place.name):
             return GuestState.STOPPED
         if is_foreign:
             return GuestState.RUNNING  # its start left no note
@@ -113,23 +194,58 @@ class GuestDirectory:
                 f"guest {config.name}: id map at {wanted.base} is not in the reserved range"
             )
         for other in self.list():
-            if other.name == config.name or other.id_map is None:
-                continue
-            if wanted.overlaps(IdRange(other.id_map.base, other.id_map.count)):
+            if other.name != config.name and any(wanted.overlaps(taken) for taken in self._ranges(other)):
                 raise UnsafeConfigError(
                     f"guest {config.name}: id map at {wanted.base} is in use by {other.name}"
                 )
+
+    def _ranges(self, guest: ObservedGuest) -> Iterable[IdRange]:
+        if guest.id_map is not None:
+            return [IdRange(guest.id_map.base, guest.id_map.count)]
+        taken = self.taken(guest.name)
+        return block.ranges_of(taken.parts.own) if taken is not None and taken.parts is not None else []
 
     def create(self, name: str, text: str) -> None:
         """Write a guest's configuration. Raises OutOfSpaceError."""
         try:
             self.of(name).mkdir(mode=0o700, exist_ok=True)
+            if self.claim(name) is not None:
+                self._forget_claim(name)
             write_atomically(self.of(name) / CONFIG, text)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
             text = f"no room for the configuration of guest {name} in {self._lxcpath}"
             raise OutOfSpaceError(text) from error
+
+    def write_claim(self, name: str, container: str) -> None:
+        """Say which container a guest is about to adopt. Raises OutOfSpaceError."""
+        try:
+            self.of(name).mkdir(mode=0o700, exist_ok=True)
+            if self.claim(name) != container:
+                self._forget_claim(name)
+            write_atomically(self.of(name) / block.CLAIM, f"{container}\n")
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            raise OutOfSpaceError(f"no room for guest {name} in {self._lxcpath}") from error
+
+    def _forget_claim(self, name: str) -> None:
+        # What is noted is the life of a container that was never adopted, or is no more.
+        for left in (NOTE, HELD, CONDEMNED, block.CLAIM):
+            (self.of(name) / left).unlink(missing_ok=True)
+
+    def condemn(self, name: str) -> bool:
+        """Whether it is an adopted container that is there; its remains may be removed from now on. Raises
+        UnsafeConfigError.
+        """
+        taken = self.taken(name)
+        if taken is None:
+            return False
+        if taken.parts is not None:
+            self._outside.check(taken.container)
+        (self.of(name) / CONDEMNED).touch()
+        return taken.parts is not None
 
     def remove(self, name: str) -> None:
         """Remove a guest's directory, the configuration last: what is half gone still says whose it is.
@@ -140,7 +256,10 @@ class GuestDirectory:
         if not directory.is_dir():
             return
         if not (directory / CONFIG).exists():
-            for left in (f"{CONFIG}.tmp", NOTE, LOG, HELD):
+            self._remove_remains(name)
+            for left in (CONFIG, NOTE, block.CLAIM):
+                (directory / f"{left}.tmp").unlink(missing_ok=True)
+            for left in (NOTE, LOG, HELD, CONDEMNED, block.CLAIM):
                 (directory / left).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 directory.rmdir()
@@ -150,6 +269,15 @@ class GuestDirectory:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         (directory / CONFIG).unlink()
         directory.rmdir()
+
+    def _remove_remains(self, name: str) -> None:
+        container = self.claim(name)
+        if container is None or not (self.of(name) / CONDEMNED).exists():
+            return
+        remains = self._outside.directory(container)
+        # What has a configuration has been made anew, by somebody else.
+        if remains.is_dir() and not remains.is_symlink() and not (remains / CONFIG).exists():
+            shutil.rmtree(remains)
 
     def prepare_start(self, name: str) -> Path:
         """Forget the last life; the path of the log for the next."""

@@ -1,7 +1,8 @@
 """The LXC engine: `Engine` on top of lxc-start, lxc-stop and lxc-attach.
 
-The guests are whatever has a configuration below the lxcpath; nothing else is remembered. The lxcpath is part
-of the monitors' socket names, so it has to be the same string in every process that looks at them.
+The guests are whatever has a configuration below the lxcpath, or a claim there of a container of the host's
+own lxcpath; nothing else is remembered. An lxcpath is part of the monitors' socket names, so it has to be the
+same string in every process that looks at them.
 
 Killed at any point: a configuration is written beside and renamed; lxc-start is a process of its own, which
 goes on without us and whose guest is then found running; a destroy removes the configuration last, so what is
@@ -15,20 +16,20 @@ from importlib import resources
 from pathlib import Path
 
 from dsecos_agent.adapter_errors import NotFoundError, UnsupportedError
-from dsecos_agent.engines.errors import (
-    ExecTimeoutError,
-    GuestNotRunningError,
-)
-from dsecos_agent.engines.lxc import attach, cgroups, counters, host, state
+from dsecos_agent.engines.errors import ExecTimeoutError, GuestNotRunningError
+from dsecos_agent.engines.lxc import attach, block, cgroups, counters, host, state
 from dsecos_agent.engines.lxc import config as lxc_config
+from dsecos_agent.engines.lxc.adoption import Adoption
 from dsecos_agent.engines.lxc.console import open_console
 from dsecos_agent.engines.lxc.directory import GuestDirectory
 from dsecos_agent.engines.lxc.disks import Disk, Disks, GuestPool
 from dsecos_agent.engines.lxc.life import Life
+from dsecos_agent.engines.lxc.outside import Outside
 from dsecos_agent.engines.lxc.subids import IdRange, Subids
 from dsecos_agent.engines.lxc.watch import DeathWatches
 from dsecos_agent.engines.model import (
     DEFAULT_OUTPUT_LIMIT,
+    Adopted,
     Capabilities,
     ConfigDigest,
     ExecResult,
@@ -50,7 +51,8 @@ ROLLBACK_GRACE = 30.0
 
 class LxcEngine:
     """Guests below `lxcpath`, whose id maps come from `ids`; `run_directory` remembers what was added to the
-    host; `pools` tells which storage pools are open at the moment, for sizes and snapshots of guests in them.
+    host; `pools` tells which storage pools are open at the moment, for sizes and snapshots of guests in them;
+    `outside` is the host's own lxcpath, whose containers can be adopted.
     """
 
     def __init__(
@@ -59,19 +61,23 @@ class LxcEngine:
         run_directory: Path,
         ids: IdRange,
         pools: Callable[[], Iterable[GuestPool]] = tuple,
+        outside: Path = Path("/var/lib/lxc"),
     ) -> None:
-        """Nothing is touched before `ensure_ready`. Raises UnsupportedError when the lxcpath is too long."""
+        """Nothing is touched before `ensure_ready`. Raises UnsupportedError: a path cannot be used."""
         if not lxcpath.is_absolute() or len(f"{lxcpath}/{'n' * 63}/command") > state.ABSTRACT_SOCKET_LIMIT:
             raise UnsupportedError(
                 f"{lxcpath} is too long or not absolute: liblxc names its sockets after it"
             )
+        if outside == lxcpath:
+            raise UnsupportedError(f"{lxcpath} is the engine's own: nothing there can be adopted")
         self._lxcpath = lxcpath
         self._ids = ids
         self._subids = Subids(ids, run_directory / "subids.json")
         self._swap_accounting = cgroups.has_swap_accounting()
-        self._guests = GuestDirectory(lxcpath)
+        self._guests = GuestDirectory(lxcpath, Outside(outside))
+        self._adoption = Adoption(self._guests, Outside(outside))
         self._disks = Disks(pools)
-        self._life = Life(lxcpath, self._guests)
+        self._life = Life(self._guests)
         self._watches = DeathWatches()
 
     async def ensure_ready(self) -> None:
@@ -107,15 +113,24 @@ class LxcEngine:
         return await asyncio.to_thread(self._guests.observe, name)
 
     async def write_config(self, config: GuestConfig) -> bool:
-        """Create the guest or replace its configuration. Raises NotOursError, UnsafeConfigError."""
+        """Create, change or adopt it. Raises NotOursError, UnsafeConfigError, UnsupportedError."""
         text, digest = self._render(config)
         async with self._life.locks[config.name]:
+            if isinstance(config.root, Adopted):
+                return await asyncio.to_thread(self._adoption.take, config, config.root, text)
             present = await asyncio.to_thread(self._guests.owned, config.name, config.owner_uid)
+            if present is not None and present.adopted:
+                raise UnsupportedError(f"guest {config.name} was adopted: it cannot become another one")
             if present is not None and present.config_digest == digest.full:
                 return False
             await asyncio.to_thread(self._guests.check_ids, config, self._ids)
             await asyncio.to_thread(self._guests.create, config.name, text)
             return True
+
+    async def release(self, name: str, owner_uid: str) -> None:
+        """Give it back. Raises NotOursError, UnsupportedError."""
+        async with self._life.locks[name]:
+            await asyncio.to_thread(self._adoption.release, name, owner_uid)
 
     async def start(self, name: str, owner_uid: str) -> ObservedGuest:
         """Start. Raises NotFoundError, NotOursError, GuestFailedError."""
@@ -148,10 +163,9 @@ class LxcEngine:
             await self._life.resume(name, owner_uid)
 
     async def destroy(self, name: str, owner_uid: str) -> None:
-        """Kill and forget. Raises NotOursError, GuestFailedError."""
+        """Kill and remove. Raises NotOursError, GuestFailedError."""
         async with self._life.locks[name]:
-            await self._life.stop(name, owner_uid, 0)
-            await asyncio.to_thread(self._guests.remove, name)
+            await self._life.destroy(name, owner_uid)
 
     async def migrate(self, name: str, owner_uid: str, target: str) -> None:  # noqa: ARG002 - whatever it is
         """Never. Raises NotOursError, UnsupportedError."""
@@ -175,7 +189,7 @@ class LxcEngine:
         session of its own stays.
         """
         await self._running(name, owner_uid)
-        command, environment = attach.command(self._lxcpath, name, argv, env or {})
+        command, environment = attach.command(self._guests.place(name), argv, env or {})
         try:
             result = await run(
                 command, stdin=stdin, env=environment, time_limit=time_limit, output_limit=output_limit
@@ -189,18 +203,25 @@ class LxcEngine:
     async def console(self, name: str, owner_uid: str, *, columns: int = 80, rows: int = 24) -> Console:
         """Open a terminal. Raises GuestNotRunningError, NotOursError."""
         await self._running(name, owner_uid)
-        command, environment = attach.command(self._lxcpath, name, attach.LOGIN_SHELL, {"TERM": attach.TERM})
+        command, environment = attach.command(
+            self._guests.place(name), attach.LOGIN_SHELL, {"TERM": attach.TERM}
+        )
         return await open_console(command, environment, columns=columns, rows=rows)
 
     async def set_limits(self, name: str, owner_uid: str, limits: Limits) -> None:
         """Change limits now. Raises GuestNotRunningError, NotOursError, RetryableError."""
         guest = await self._running(name, owner_uid)
-        await asyncio.to_thread(lambda: cgroups.apply(self._cgroup(guest), limits))
+        group = counters.group_of(guest)
+        if guest.adopted:
+            await asyncio.to_thread(self._adoption.set_limits, guest, group, limits)
+        else:
+            await asyncio.to_thread(cgroups.apply, group, limits)
 
     async def metrics(self, name: str) -> Metrics:
         """Counters now. Raises GuestNotRunningError."""
         guest = await self._running(name, None)
-        counted = await asyncio.to_thread(self._count, guest)
+        life, ports = self._guests.life(name), self._guests.ports(name)
+        counted = await asyncio.to_thread(counters.count, guest, life, ports)
         disk = await asyncio.to_thread(self._disk_in_pool, guest)
         return replace(counted, disk_bytes=await disk.usage()) if disk else counted
 
@@ -238,7 +259,7 @@ class LxcEngine:
 
     def watch(self, name: str, callback: Callable[[str], None]) -> Watch:
         """Be told of the guest's death."""
-        return self._watches.add(name, state.read_boot(self._guests.of(name)), callback)
+        return self._watches.add(name, self._guests.life(name), callback)
 
     async def close(self) -> None:
         """Release descriptors."""
@@ -247,47 +268,26 @@ class LxcEngine:
     # What follows is how.
 
     def _render(self, config: GuestConfig) -> tuple[str, ConfigDigest]:
-        facts = lxc_config.HostFacts(
-            directory=self._guests.of(config.name),
-            seccomp=self._lxcpath / SECCOMP_FILE,
-            swap_accounting=self._swap_accounting,
-        )
+        directory, seccomp = self._guests.of(config.name), self._lxcpath / SECCOMP_FILE
+        facts = lxc_config.HostFacts(directory, seccomp, self._swap_accounting)
+        if isinstance(config.root, Adopted):
+            return block.render(config, facts)
         return lxc_config.render(config, facts)
 
+    async def _seen(self, name: str, owner_uid: str | None) -> ObservedGuest | None:
+        if owner_uid is None:
+            return await self.get(name)
+        return await asyncio.to_thread(self._guests.owned, name, owner_uid)
+
     async def _running(self, name: str, owner_uid: str | None) -> ObservedGuest:
-        guest = (
-            await self.get(name)
-            if owner_uid is None
-            else await asyncio.to_thread(self._guests.owned, name, owner_uid)
-        )
+        guest = await self._seen(name, owner_uid)
         if guest is None or guest.state is not GuestState.RUNNING:
             raise GuestNotRunningError(f"guest {name} is {guest.state if guest else 'not there'}")
         return guest
 
-    def _count(self, guest: ObservedGuest) -> Metrics:
-        boot = state.read_boot(self._guests.of(guest.name))
-        received, sent = counters.network(self._guests.ports(guest.name))
-        return replace(
-            cgroups.usage(self._cgroup(guest)),
-            network_in_bytes=received,
-            network_out_bytes=sent,
-            uptime_seconds=counters.uptime(boot) if boot else None,
-        )
-
-    @staticmethod
-    def _cgroup(guest: ObservedGuest) -> cgroups.GuestCgroup:
-        try:
-            return cgroups.of_process(guest.init_pid or 0)
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise GuestNotRunningError(f"guest {guest.name} has just ended") from error
-
     async def _disk(self, name: str, owner_uid: str | None) -> Disk:
         """Raises NotFoundError, NotOursError, UnsupportedError."""
-        guest = (
-            await self.get(name)
-            if owner_uid is None
-            else await asyncio.to_thread(self._guests.owned, name, owner_uid)
-        )
+        guest = await self._seen(name, owner_uid)
         if guest is None:
             raise NotFoundError(f"there is no guest {name}")
         disk = await asyncio.to_thread(self._disk_in_pool, guest)

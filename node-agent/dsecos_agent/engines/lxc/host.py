@@ -23,6 +23,7 @@ DRIVEN = frozenset(
         Capability.CONSOLE,
         Capability.METRICS,
         Capability.HOST_MOUNTS,
+        Capability.ADOPT,
     }
 )
 """What this driver does for containers; the host may take the first of them away."""

@@ -7,7 +7,6 @@ import os
 import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from dsecos_agent.adapter_errors import NotFoundError
 from dsecos_agent.engines.errors import GuestFailedError, GuestNotRunningError, IllegalTransitionError
@@ -22,6 +21,9 @@ STOP_SLACK = 20.0
 end.
 """
 
+DESTROY_LIMIT = 300.0
+"""Seconds that lxc-destroy may take for the files of one container."""
+
 LINGER = 2.0
 """Seconds that a monitor may take from its guest's end to its own."""
 
@@ -31,9 +33,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Life:
     """Starts, holds and ends the guests below the lxcpath. The caller holds the guest's lock."""
 
-    def __init__(self, lxcpath: Path, guests: GuestDirectory) -> None:
+    def __init__(self, guests: GuestDirectory) -> None:
         """Nothing is touched."""
-        self._lxcpath = lxcpath
         self._guests = guests
         self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """One a guest."""
@@ -45,7 +46,7 @@ class Life:
             raise NotFoundError(f"there is no guest {name}")
         if guest.state in {GuestState.RUNNING, GuestState.SUSPENDED}:
             return guest
-        await asyncio.to_thread(cgroups.remove_empty, name)
+        await asyncio.to_thread(cgroups.remove_empty, self._guests.place(name).name)
         log = await asyncio.to_thread(self._guests.prepare_start, name)
         try:
             tool = await self._tool(
@@ -89,7 +90,8 @@ class Life:
     async def _leave_no_group(self, name: str) -> None:
         # A monitor that has closed its socket is not gone yet, and holds its group for some milliseconds.
         deadline = asyncio.get_running_loop().time() + LINGER
-        while not await asyncio.to_thread(cgroups.remove_empty, name):
+        group = self._guests.place(name).name
+        while not await asyncio.to_thread(cgroups.remove_empty, group):
             if asyncio.get_running_loop().time() > deadline:
                 return
             await asyncio.sleep(0.02)
@@ -105,6 +107,20 @@ class Life:
             with contextlib.suppress(ToolTimeoutError):
                 await self._tool("lxc-stop", name, "-k", time_limit=STOP_SLACK)
         self._kill_orphan(name)
+
+    async def destroy(self, name: str, owner_uid: str) -> None:
+        """Kill it and remove it; an adopted one with its root file system, wherever that is, and what liblxc
+        keeps of snapshots. Raises NotOursError, GuestFailedError, UnsafeConfigError.
+        """
+        await self.stop(name, owner_uid, 0)
+        if await asyncio.to_thread(self._guests.condemn, name):
+            try:
+                tool = await self._tool("lxc-destroy", name, "-s", time_limit=DESTROY_LIMIT)
+            except ToolTimeoutError as error:
+                raise GuestFailedError(f"guest {name} is not destroyed yet: {error}") from error
+            if tool.exit_code != 0:
+                raise GuestFailedError(f"guest {name} could not be destroyed", tool.text_err())
+        await asyncio.to_thread(self._guests.remove, name)
 
     async def suspend(self, name: str, owner_uid: str) -> None:
         """Hold. Raises GuestNotRunningError, NotOursError, GuestFailedError."""
@@ -164,7 +180,8 @@ class Life:
             raise GuestFailedError(f"guest {name} did not become {wanted}", self._guests.log_tail(name))
 
     async def _hold(self, guest: ObservedGuest, wanted: GuestState) -> None:
-        if state.is_monitored(self._lxcpath, guest.name):
+        place = self._guests.place(guest.name)
+        if state.is_monitored(place.lxcpath, place.name):
             program = "lxc-freeze" if wanted is GuestState.SUSPENDED else "lxc-unfreeze"
             if (await self._tool(program, guest.name, time_limit=STOP_SLACK)).exit_code == 0:
                 return
@@ -173,22 +190,27 @@ class Life:
             cgroups.hold(cgroups.of_process(guest.init_pid or 0), frozen=wanted is GuestState.SUSPENDED)
 
     async def _end_monitor(self, name: str, guest: ObservedGuest) -> bool:
-        # An init that is killed while liblxc sets it up can leave a monitor that waits for ever.
-        monitor = await asyncio.to_thread(state.monitor_of, self._lxcpath, name)
+        # An init that is killed while liblxc sets it up can leave a monitor that waits for ever. That of an
+        # adopted guest may be running hooks that are none of ours, however long they take.
+        monitor = None if guest.adopted else await asyncio.to_thread(self._monitor_of, name)
         if monitor is None or guest.init_pid is not None:
             return False
         with contextlib.suppress(ProcessLookupError):
             os.kill(monitor, signal.SIGKILL)
         return True
 
+    def _monitor_of(self, name: str) -> int | None:
+        place = self._guests.place(name)
+        return state.monitor_of(place.lxcpath, place.name)
+
     def _kill_orphan(self, name: str) -> None:
         # An init whose monitor was killed: liblxc calls such a guest stopped and would start a second one. Or
         # one whose configuration was taken away, which its tools do not know any more.
-        boot = state.read_boot(self._guests.of(name))
+        boot = self._guests.life(name)
         if boot is not None:
             os.kill(boot.init_pid, signal.SIGKILL)
 
     async def _tool(self, program: str, name: str, *options: str, time_limit: float) -> ProcessResult:
-        return await run(
-            [program, "-P", self._lxcpath, "-n", name, *options], env={"PATH": PATH}, time_limit=time_limit
-        )
+        place = await asyncio.to_thread(self._guests.place, name)
+        at = ["-P", str(place.lxcpath), "-n", place.name]
+        return await run([program, *at, *options], env={"PATH": PATH}, time_limit=time_limit)

@@ -7,10 +7,17 @@ the digest that it was started with and its owner. And liblxc's monitor listens 
 """
 
 import contextlib
+import re
 import socket
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dsecos_agent.processes.files import write_atomically
+
+NOTE = "booted"
+"""Of the guest's present life, by the hook in its configuration."""
 ABSTRACT_SOCKET_LIMIT = 107
 """Bytes of a name after the leading NUL (unix(7)); beyond, liblxc hashes the name."""
 
@@ -44,13 +51,45 @@ def is_alive(boot: Boot) -> bool:
 def read_boot(directory: Path) -> Boot | None:
     """The note of the guest's present life; None when there is none or that life is over."""
     try:
-        words = (directory / "booted").read_text().split()
+        words = (directory / NOTE).read_text().split()
     except (FileNotFoundError, NotADirectoryError):
         return None
     if len(words) not in {3, 4} or not (words[0].isdigit() and words[1].isdigit()):
         return None
     boot = Boot(int(words[0]), int(words[1]), words[2], words[3] if len(words) == 4 else None)
     return boot if is_alive(boot) else None
+
+
+def write_boot(directory: Path, boot: Boot) -> None:
+    """Leave the note of a life that began before there was a hook. Raises OSError."""
+    words = f"{boot.init_pid} {boot.start_time} {boot.digest} {boot.owner_uid}\n"
+    write_atomically(directory / NOTE, words)
+
+
+def unnoted(lxcpath: Path, name: str) -> Boot | None:
+    """The present life of a container whose start has left no note, from the children of its monitor.
+
+    Until its init is a program of the container's own it is still being started, and its hooks are to come.
+    """
+    monitor = monitor_of(lxcpath, name) or _foreground(lxcpath, name)
+    for child in _children(monitor) if monitor is not None else ():
+        with contextlib.suppress(OSError):
+            started = not Path(f"/proc/{child}/exe").samefile(f"/proc/{monitor}/exe")
+            begun = _start_time(child)
+            if started and begun is not None and _is_init(child):
+                return Boot(child, begun, "", None)
+    return None
+
+
+def _children(pid: int) -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def _is_init(pid: int) -> bool:
+    """Of a pid namespace below ours: hooks are children of the monitor, too."""
+    pids = re.search(r"^NSpid:\s+\d+\s+(?:\d+\s+)*1$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return pids is not None
 
 
 def monitor_of(lxcpath: Path, name: str) -> int | None:
@@ -63,14 +102,37 @@ def monitor_of(lxcpath: Path, name: str) -> int | None:
     return None
 
 
-def is_monitored(lxcpath: Path, name: str) -> bool:
-    """liblxc's monitor of this guest is there: it starts, runs or stops."""
+def _foreground(lxcpath: Path, name: str) -> int | None:
+    """Pid of `lxc-start -F`, as the host's init runs it: its monitor is itself and bears no title.
+
+    A daemon's socket was opened by a process that is gone, and its pid may be another's.
+    """
+    with _connected(lxcpath, name) as peer:
+        if peer is None:
+            return None
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid = int(struct.unpack("3i", credentials)[0])
+    with contextlib.suppress(OSError):
+        if f"/lxc.monitor.{name}" in Path(f"/proc/{pid}/cgroup").read_text():
+            return pid
+    return None
+
+
+@contextlib.contextmanager
+def _connected(lxcpath: Path, name: str) -> Iterator[socket.socket | None]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(f"\0{lxcpath}/{name}/command")
         except BlockingIOError:
-            return True
+            yield probe
         except OSError:
-            return False
-    return True
+            yield None
+        else:
+            yield probe
+
+
+def is_monitored(lxcpath: Path, name: str) -> bool:
+    """liblxc's monitor of this guest is there: it starts, runs or stops."""
+    with _connected(lxcpath, name) as peer:
+        return peer is not None
