@@ -5,8 +5,7 @@ named here: no limit of processes, no id map of its own (Proxmox VE maps every u
 100000 and above), and directories of the host are mounted by root on the node alone (`local`).
 
 A /32 with a gateway is fine (format CIDRv4 allows /8 to /32): Proxmox VE writes a route to the gateway into
-the guest's /etc/network/interfaces. A template without ifupdown or networkd reads none of it: see
-`local.set_addresses`.
+the guest's /etc/network/interfaces at each start, and ifupdown of our template sets it.
 """
 
 from collections.abc import Mapping

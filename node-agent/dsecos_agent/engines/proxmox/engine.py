@@ -34,7 +34,7 @@ from dsecos_agent.engines.proxmox.creation import Creation
 from dsecos_agent.engines.proxmox.disks import Disks
 from dsecos_agent.engines.proxmox.journal import Journal
 from dsecos_agent.engines.proxmox.lifecycle import Lifecycle
-from dsecos_agent.engines.proxmox.local import LocalGuests, set_addresses
+from dsecos_agent.engines.proxmox.local import LocalGuests
 from dsecos_agent.engines.proxmox.moves import Moves
 from dsecos_agent.engines.proxmox.places import Place
 from dsecos_agent.engines.proxmox.settings import ProxmoxSettings
@@ -121,9 +121,6 @@ class ProxmoxEngine:
     async def start(self, name: str, owner_uid: str) -> ObservedGuest:
         """Start. Raises NotFoundError, NotOursError, GuestFailedError, BridgeMissingError."""
         found, now = await self._lifecycle.start(name, owner_uid)
-        is_here = found.place.node == self._access.settings.node
-        if self._local is not None and is_here and found.place.kind is GuestKind.CONTAINER:
-            await set_addresses(self._local, found.place.vmid, found.raw)
         return self._looking.show(found, now)
 
     async def shutdown(self, name: str, owner_uid: str, *, grace: float) -> bool:

@@ -32,14 +32,6 @@ from dsecos_agent.processes import ToolTimeoutError, run
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TERM = "xterm-256color"
-SET_ADDRESS = (
-    'ip link set dev "$1" up && ip address replace "$2" dev "$1" && { [ -z "$3" ] || '
-    '{ ip route replace "$3" dev "$1" && ip route replace default via "$3" dev "$1"; }; }'
-)
-"""The gateway gets a route of its own first: an address with /32 has no neighbours."""
-ADDRESS_LIMIT = 20.0
-"""Seconds that it may take in the guest."""
-OUTPUT_LIMIT = 4096
 SET_LIMIT = 60.0
 """Seconds that a change of a configuration may take; pct waits 10 s for a lock itself."""
 
@@ -68,43 +60,6 @@ class LocalGuests(Protocol):
 
     async def set_features(self, vmid: int, *, keyctl: bool) -> None:
         """Switch keyctl; other features stay as they are."""
-
-
-async def set_addresses(local: LocalGuests, vmid: int, raw: options.Raw) -> None:
-    """Give a running container's interfaces the addresses of its configuration.
-
-    Proxmox VE writes them into files of the guest, and our template has nothing that would read those: with
-    LXC the host sets addresses. Harmless where the guest has done it. Raises GuestFailedError, and what
-    `exec` raises.
-    """
-    for name, address, gateway in addresses(raw):
-        result = await local.exec(
-            GuestKind.CONTAINER,
-            vmid,
-            ["/bin/sh", "-c", SET_ADDRESS, "sh", name, address, gateway],
-            stdin=b"",
-            env={},
-            time_limit=ADDRESS_LIMIT,
-            output_limit=OUTPUT_LIMIT,
-        )
-        if result.exit_code != 0:
-            raise GuestFailedError(
-                f"guest {vmid} runs, and {name} cannot be given its address",
-                result.stderr.decode(errors="replace"),
-            )
-
-
-def addresses(raw: options.Raw) -> list[tuple[str, str, str]]:
-    """Name, address with prefix length, and gateway (or nothing) of each interface that we have given it.
-
-    Those that the host sets itself are left out.
-    """
-    found = []
-    for device in sorted(options.marks_of(raw).devices):
-        parts = properties.parse(str(raw.get(device, "")))
-        if "/" in parts.get("ip", "") and not properties.is_true(parts.get("host-managed", 0)):
-            found.append((parts.get("name", ""), parts["ip"], parts.get("gw", "")))
-    return found
 
 
 class PctLocal:

@@ -21,7 +21,7 @@ from dsecos_agent.engines.errors import (
     UnsafeConfigError,
 )
 from dsecos_agent.engines.model import GuestKind
-from dsecos_agent.engines.proxmox.local import PctLocal, parse_file, set_addresses
+from dsecos_agent.engines.proxmox.local import PctLocal, parse_file
 
 from .samples import UID
 
@@ -83,10 +83,6 @@ class Node:
         program = folder / "bin" / "pct"
         program.write_text(STAND_IN.format(here=str(folder)))
         program.chmod(0o755)
-        # No test changes the addresses of this host.
-        ip = folder / "bin" / "ip"
-        ip.write_text(f'#!/bin/sh\necho "$*" >>{folder}/ip\n[ ! -e {folder}/no-network ]\n')
-        ip.chmod(0o755)
         self.local = PctLocal(
             range(20000, 30000),
             [self.root],
@@ -241,38 +237,6 @@ async def test_a_change_that_pct_refuses_is_an_error_with_its_words(node: Node) 
     with pytest.raises(GuestFailedError) as refused:
         await node.local.set_features(20001, keyctl=True)
     assert "locked (backup)" in refused.value.log
-
-
-NETWORK = {
-    "description": "dsecos.io/devices: net0=eth0 net1=eth1\n",
-    "net0": "name=eth0,bridge=dsz1,gw=10.80.0.1,hwaddr=02:AB:00:00:00:01,ip=10.80.0.2/32,type=veth",
-    "net1": "name=eth1,bridge=dsz2,hwaddr=02:AB:00:00:00:02,ip=10.81.0.2/24,type=veth",
-    "net2": "name=eth2,bridge=vmbr0,hwaddr=02:AB:00:00:00:03,ip=10.82.0.2/24,type=veth",
-}
-
-
-async def test_our_interfaces_get_their_addresses_from_outside(node: Node) -> None:
-    await set_addresses(node.local, 20001, NETWORK)
-    assert (node.folder / "ip").read_text().splitlines() == [
-        "link set dev eth0 up",
-        "address replace 10.80.0.2/32 dev eth0",
-        "route replace 10.80.0.1 dev eth0",
-        "route replace default via 10.80.0.1 dev eth0",
-        "link set dev eth1 up",
-        "address replace 10.81.0.2/24 dev eth1",
-    ]
-
-
-async def test_addresses_that_the_host_sets_or_nobody_are_left_alone(node: Node) -> None:
-    managed = {**NETWORK, "net0": f"{NETWORK['net0']},host-managed=1", "net1": "name=eth1,ip=dhcp"}
-    await set_addresses(node.local, 20001, managed)
-    assert node.calls() == []
-
-
-async def test_a_guest_that_cannot_be_given_its_address_is_said(node: Node) -> None:
-    (node.folder / "no-network").touch()
-    with pytest.raises(GuestFailedError, match="eth0 cannot be given its address"):
-        await set_addresses(node.local, 20001, NETWORK)
 
 
 def test_a_configuration_file_is_read_without_its_snapshots() -> None:
