@@ -16,6 +16,10 @@ class GuestNotRunningError(RetryableError):
     """The call needs a running guest."""
 
 
+class GuestSilentError(RetryableError):
+    """The guest runs, but what takes commands in it does not answer (yet): it boots, or has no agent."""
+
+
 class UnsafeConfigError(AdapterError):
     """The configuration asks for less isolation without `privileged` saying so; nothing was written."""
 

@@ -170,7 +170,7 @@ class Engine(Protocol):
         """Run a command in all namespaces of the guest as its root, with a clean environment plus `env`.
 
         Neither `stdin` nor `env` ever shows in an argument list or a log. Raises GuestNotRunningError,
-        NotOursError, ExecTimeoutError, UnsupportedError.
+        GuestSilentError, NotOursError, ExecTimeoutError, UnsupportedError.
         """
 
     async def console(self, name: str, owner_uid: str, *, columns: int = 80, rows: int = 24) -> Console:

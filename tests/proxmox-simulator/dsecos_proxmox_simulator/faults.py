@@ -173,6 +173,16 @@ class LockTimeout(Fault):
         raise failure(f"can't lock file '/run/lock/lxc/pve-config-{site.vmid}.lock' - got timeout")
 
 
+class SilentAgent(Fault):
+    """500 because the guest agent did not answer in time, as it does under load."""
+
+    def applies(self, site: Site) -> bool:
+        return "/agent/" in site.template
+
+    def before(self, site: Site) -> None:
+        raise failure("QEMU guest agent is not running")
+
+
 @dataclass(frozen=True)
 class SlowTask(Fault):
     """The task takes so many times as long."""

@@ -2,7 +2,7 @@
 
 The same sentence may come at once, as status 500, or minutes later as the exit status of a task; both are
 read here. Sentences are those of the recorded answers of a real node and of its sources (PVE::LXC,
-PVE::QemuServer, PVE::Cluster).
+PVE::QemuServer, PVE::QemuServer::Agent, PVE::QMPClient, PVE::Cluster).
 """
 
 import re
@@ -19,8 +19,10 @@ from dsecos_agent.engines.errors import (
     BridgeMissingError,
     EngineDeniedError,
     EngineUnreachableError,
+    GuestFailedError,
     GuestLockedError,
     GuestNotRunningError,
+    GuestSilentError,
     IllegalTransitionError,
     ImageMissingError,
     OutcomeUnknownError,
@@ -72,6 +74,9 @@ def _plain(kind: type[AdapterError]) -> Callable[[str, re.Match[str]], AdapterEr
 
 
 _SENTENCES: tuple[tuple[str, Callable[[str, re.Match[str]], AdapterError]], ...] = (
+    # What follows are the guest's own words, so nothing is read from them.
+    (r"^Agent error:", _plain(GuestFailedError)),
+    (r"QEMU guest agent is not running|command 'guest-[a-z-]+' failed", _plain(GuestSilentError)),
     (r"(CT|VM) is locked \((?P<lock>[^)]*)\)", _locked),
     (
         r"can't (lock|open) file .*(got timeout|lock)|got lock (request )?timeout|unable to acquire lock",

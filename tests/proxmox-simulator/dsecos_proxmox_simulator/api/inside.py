@@ -88,22 +88,30 @@ def agent_interfaces(request: Request) -> object:
     "POST", f"{ONE}/agent/exec", "command! array\ninput-data string len:..65536", check=AGENT, check_91=RUN
 )
 def execute(request: Request) -> object:
-    """Runs at once; the world's `run_in_guest` says with what result."""
+    """Runs at once; the world's `run_in_guest` says with what result.
+
+    Input is taken byte by character (encode_base64 of PVE::QemuServer::Agent): UTF-8 gets lost.
+    """
     guest = agent_of(request)
     command = request.parameters["command"]
     assert isinstance(command, list)
+    try:
+        given = request.text("input-data").encode("latin-1").decode(errors="replace")
+    except UnicodeEncodeError:
+        raise failure("Wide character in subroutine entry") from None
     pid = 1000 + len(guest.executions)
-    guest.executions[pid] = request.world.run_in_guest(guest, command, request.text("input-data"))
+    guest.executions[pid] = request.world.run_in_guest(guest, command, given)
     return {"pid": pid}
 
 
 @routes.add("GET", f"{ONE}/agent/exec-status", "pid! integer", check=AGENT, check_91=RUN)
 def execution(request: Request) -> object:
-    """Exit code and output."""
+    """Exit code and output, each byte as one character."""
     guest = agent_of(request)
     pid = request.number("pid")
     if pid not in guest.executions:
         raise failure(f"Agent error: PID {pid} does not exist")
-    code, out, err = guest.executions[pid]
+    code, *said = guest.executions[pid]
+    out, err = (text.encode().decode("latin-1") for text in said)
     row: dict[str, object] = {"exited": 1, "exitcode": code}
     return row | ({"out-data": out} if out else {}) | ({"err-data": err} if err else {})
