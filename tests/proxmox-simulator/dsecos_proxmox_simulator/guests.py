@@ -262,6 +262,7 @@ def move_work(cluster: Cluster, guest: Guest, target: str, *, restart: bool) -> 
         still_there(world, guest)
         check_lock(guest)
         running = guest.status == "running"
+        _check_mounts(guest, task)
         _check_storages(world, guest, target)
         with held(guest, "migrate"):
             if running and restart:
@@ -277,6 +278,16 @@ def move_work(cluster: Cluster, guest: Guest, target: str, *, restart: bool) -> 
             begin(world, guest, cluster.clock())
 
     return work
+
+
+def _check_mounts(guest: Guest, task: Task) -> None:
+    """A directory of the node keeps a container there, unless it says that others have it too (pct.conf(5))."""
+    for key, value in guest.config.items():
+        if lxc.stem(key) != "mp" or (kind := lxc.volume_type(value)) == "volume":
+            continue
+        if properties.split(value, "volume").get("shared", "0") != "1":
+            task.log.append(f"cannot migrate local {kind} mount point '{key}'")
+            raise TaskError("migration aborted")
 
 
 def _check_storages(world: World, guest: Guest, target: str) -> None:

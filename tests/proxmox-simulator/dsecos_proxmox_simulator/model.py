@@ -79,6 +79,12 @@ class Guest:
             if is_disk_key(key) and ":" in value.split(",")[0] and "media=cdrom" not in value:
                 yield key, value
 
+    def volumes_named(self) -> set[str]:
+        """What its configuration, or that of a snapshot, has at the place of a volume."""
+        configs = [self.config, *(snapshot.config for snapshot in self.snapshots.values())]
+        texts = {text for config in configs for key, text in config.items() if is_disk_key(key)}
+        return {text.split(",")[0].removeprefix("file=").removeprefix("volume=") for text in texts}
+
 
 @dataclass(slots=True)
 class Node:

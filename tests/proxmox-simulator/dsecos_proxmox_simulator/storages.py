@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from dsecos_proxmox_simulator.errors import TaskError
@@ -102,10 +103,11 @@ class Storage:
             if name == volid and (node is None or place == self.place(node)):
                 del self.volumes[place, name]
 
-    def remove_guest(self, node: str, vmid: int) -> None:
-        """Remove the guest's disks; backups stay."""
+    def remove_guest(self, node: str, vmid: int, kept: Collection[str] = ()) -> None:
+        """Remove the guest's disks, but for those that are `kept`; backups stay."""
         for key, volume in list(self.volumes.items()):
-            if volume.vmid == vmid and volume.content in ("rootdir", "images") and volume.node in ("", node):
+            is_disk = volume.vmid == vmid and volume.content in ("rootdir", "images")
+            if is_disk and volume.node in ("", node) and volume.volid not in kept:
                 del self.volumes[key]
 
     def move_guest(self, vmid: int, source: str, target: str) -> None:

@@ -129,14 +129,16 @@ class World:
         """A foreign guest takes the id."""
         return self.add_guest(vmid, hostname="foreign")
 
-    def destroy_guest(self, vmid: int) -> None:
-        """The guest and its disks are gone, as after `pct destroy`."""
+    def destroy_guest(self, vmid: int, *, all_disks: bool = True) -> None:
+        """The guest and its disks are gone; without `all_disks` only those that its configuration names."""
         with self.mutex:
             guest = self.guests.pop(vmid, None)
             if guest is None:
                 return
+            named = guest.volumes_named()
+            kept = {volume.volid for volume in self.volumes()} - named if not all_disks else set[str]()
             for storage in self.storages.values():
-                storage.remove_guest(guest.node, vmid)
+                storage.remove_guest(guest.node, vmid, kept)
             for pool in self.pools.values():
                 pool.guests.discard(vmid)
 

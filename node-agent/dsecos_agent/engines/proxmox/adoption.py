@@ -4,6 +4,8 @@ Both are one change of its configuration each, with the digest of what was read:
 it is half ours, and of two who want it one finds it taken.
 """
 
+import re
+
 from dsecos_runtime import get_logger
 
 from dsecos_agent.adapter_errors import NotFoundError, NotOursError, UnsupportedError
@@ -14,6 +16,8 @@ from dsecos_agent.engines.proxmox.access import Access, Found
 from dsecos_agent.engines.proxmox.places import Listing, Place
 from dsecos_agent.engines.proxmox.settings import ProxmoxSettings
 from dsecos_agent.engines.proxmox.tasks import Resumed
+
+VMID = re.compile(r"[1-9][0-9]{2,8}")
 
 
 async def candidate(access: Access, config: GuestConfig, root: Adopted, listing: Listing) -> Found:
@@ -51,7 +55,7 @@ async def release(access: Access, name: str, owner_uid: str) -> None:
 
 
 def _place(settings: ProxmoxSettings, config: GuestConfig, engine_id: str, listing: Listing) -> Place:
-    if not (engine_id.isascii() and engine_id.isdecimal()):
+    if not VMID.fullmatch(engine_id):
         raise NotFoundError(f"{engine_id} is no VMID of Proxmox VE, so there is no guest of that id")
     place = listing.places.get(int(engine_id))
     if place is None:

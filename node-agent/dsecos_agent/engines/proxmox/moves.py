@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dsecos_runtime import get_logger
+
 from dsecos_agent.adapter_errors import NotFoundError
 from dsecos_agent.engines.errors import GuestFailedError, IllegalTransitionError
 from dsecos_agent.engines.model import GuestKind, GuestState
@@ -51,14 +53,20 @@ class Moves:
             how |= {"online": True} if now.runs else {}
             before = await self._access.client.get(f"{place.path}/migrate", target=target)
             how |= {"with-local-disks": True} if before.get("local_disks") and now.runs else {}
-        await self._access.tasks.run(
-            name,
-            "migrate",
-            node=place.node,
-            vmid=place.vmid,
-            issue=lambda: self._access.client.post(f"{place.path}/migrate", **how),
-            detail=target,
-        )
+        try:
+            await self._access.tasks.run(
+                name,
+                "migrate",
+                node=place.node,
+                vmid=place.vmid,
+                issue=lambda: self._access.client.post(f"{place.path}/migrate", **how),
+                detail=target,
+            )
+        except GuestFailedError as error:
+            # The last step of a container's task is its start over there, which that node's agent sees to.
+            if await self._node_of(place) != target:
+                raise
+            get_logger().warning("guest was moved, though the task says otherwise", guest=name, error=f"{error}")
         await self._arrived(name, place, target, patience=self._access.settings.settle_limit)
 
     async def _by_ha(self, name: str, place: Place, now: Now, target: str) -> None:
@@ -76,10 +84,14 @@ class Moves:
     async def _arrived(self, name: str, place: Place, target: str, patience: float) -> None:
         begin = self._access.clock.elapsed()
         for pause in back_off(0.2, 5.0):
-            there = (await self._access.places.listing()).places.get(place.vmid)
-            if there is not None and there.node == target:
+            there = await self._node_of(place)
+            if there == target:
                 return
             if self._access.clock.elapsed() - begin > patience:
-                where = there.node if there else "nowhere to be seen"
+                where = there or "nowhere to be seen"
                 raise GuestFailedError(f"guest {name} was to move to {target} and is {where}")
             await self._access.clock.sleep(pause)
+
+    async def _node_of(self, place: Place) -> str | None:
+        there = (await self._access.places.listing()).places.get(place.vmid)
+        return None if there is None else there.node

@@ -98,7 +98,7 @@ def destroy(request: Request, guest: Guest, lock: str) -> Work:
         if request.flag("purge"):
             task.log.append(f"purging {guests.word(guest)} {guest.vmid} from related configurations..")
             world.ha.pop(f"{'ct' if guest.kind == 'lxc' else 'vm'}:{guest.vmid}", None)
-        world.destroy_guest(guest.vmid)
+        world.destroy_guest(guest.vmid, all_disks=request.flag("destroy-unreferenced-disks"))
 
     return work
 
