@@ -187,6 +187,20 @@ def test_who_is_there_is_not_counted_twice() -> None:
     stay(wanted(memory=8 * GI), node(), "node-1", [occupant("shop", memory=8 * GI)], RULES)
 
 
+def test_who_is_there_and_asks_for_no_more_stays_however_full_others_make_the_node() -> None:
+    small, crowd = node(guests="1"), occupant("x", memory=8 * GI, cpu=9000)
+    me = occupant("shop")
+    stay(wanted(), small, "node-1", [me, crowd], RULES)
+    stay(wanted(cpu=100, memory=GI // 2), small, "node-1", [me, crowd], RULES)
+    with pytest.raises(Refused, match="memory 2Gi is wanted, 8Gi of 8Gi") as caught:
+        stay(wanted(memory=2 * GI), small, "node-1", [me, crowd], RULES)
+    assert "cpu" not in caught.value.message
+    claim = occupant("shop", id_base=None)
+    with pytest.raises(Refused, match="room for 1 guests"):
+        stay(wanted(), small, "node-1", [claim, crowd], RULES)
+    stay(wanted(adopted=True), small, "node-1", [claim, crowd], RULES)
+
+
 def test_who_is_there_cannot_grow_beyond_the_node() -> None:
     with pytest.raises(Refused, match="it does not fit: node-1: memory 9Gi"):
         stay(wanted(memory=9 * GI), node(), "node-1", [occupant("shop")], RULES)

@@ -51,6 +51,9 @@ class PretendAgent:
         self.node, self.namespace, self.memory = node, node_namespace(node), memory
         self.engine = engine
         self.holding = False
+        self.capabilities = ["container/Adopt"]
+        if engine is not None:
+            self.capabilities += ["container/Migrate", "container/OwnDisks"]
         self.refusal: tuple[Reason, str] | None = None
         """Reason and message that every guest fails with."""
         self._task: asyncio.Task[None] | None = None
@@ -91,7 +94,7 @@ class PretendAgent:
                 capacity=count,
                 allocatable=count,
                 engine_cluster=self.engine.name if self.engine is not None else None,
-                capabilities=["container/Migrate", "container/OwnDisks"] if self.engine is not None else [],
+                capabilities=self.capabilities,
             ),
         )
 
@@ -134,8 +137,9 @@ class PretendAgent:
             return
         guest = await self.cluster.add_finalizer(GUEST, guest, AGENT_FINALIZER)
         conditions = Conditions(guest.status, guest.metadata.generation, order=GUEST_STEPS)
+        compose = guest.spec.compose
         for step in GUEST_STEPS:
-            conditions.true(step, Reason.AVAILABLE)
+            conditions.true(step, Reason.ADOPTED if compose is None else Reason.AVAILABLE)
         failed = self._moved(guest)
         if failed:
             conditions.false(Type.GUEST_READY, Reason.MIGRATION_FAILED, failed)
@@ -147,11 +151,11 @@ class PretendAgent:
             conditions.stalled(*self.refusal)
         state = "Running" if guest.spec.run_policy == RunPolicy.RUNNING else "Stopped"
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        document: dict[str, Any] = json.loads(guest.spec.compose.document)
+        document: dict[str, Any] = json.loads(compose.document) if compose is not None else {"services": {}}
         status = GuestStatus(
             observed_generation=guest.metadata.generation,
             epoch=guest.spec.epoch,
-            compose_digest=guest.spec.compose.digest,
+            compose_digest=compose.digest if compose is not None else None,
             started_at=moment,
             lifecycle=Lifecycle(state=LifecycleState(state), since=moment, cause=Cause.RUN_POLICY),
             engine_node=self.engine.where.get(uid) if self.engine is not None else None,

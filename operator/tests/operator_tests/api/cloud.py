@@ -298,6 +298,17 @@ def stack(name: str, space: str, inline: str | None = None, **spec: Any) -> Obje
     }
 
 
+def adoption(name: str, space: str, node: str, engine_id: str, **spec: Any) -> Object:
+    """A Stack that takes over what is there."""
+    resources = {"cpu": "500m", "memory": "256Mi", "disk": "1Gi"}
+    return {
+        "apiVersion": VERSION,
+        "kind": "Stack",
+        "metadata": {"name": name, "namespace": space},
+        "spec": {"adopt": {"node": node, "id": engine_id}, "resources": resources, **spec},
+    }
+
+
 def secret(name: str, space: str, **data: str) -> Object:
     """A Secret."""
     return {
