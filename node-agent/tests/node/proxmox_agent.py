@@ -115,7 +115,7 @@ class WiredEngine(ProxmoxEngine):
                     self._plug(guest)
 
     async def write_config(self, config: GuestConfig) -> bool:
-        self._bridges[config.name] = config.interfaces[0].bridge
+        self._bridges |= {config.name: each.bridge for each in config.interfaces}
         return await super().write_config(config)
 
     async def start(self, name: str, owner_uid: str) -> ObservedGuest:
