@@ -17,9 +17,17 @@ from dsecos_agent.engines.errors import (
     EngineUnreachableError,
     GuestLockedError,
     IdsExhaustedError,
+    IllegalTransitionError,
     ImageMissingError,
 )
-from dsecos_agent.engines.model import GuestConfig, GuestState, Limits, NetworkInterface, RootImage
+from dsecos_agent.engines.model import (
+    Adopted,
+    GuestConfig,
+    GuestState,
+    Limits,
+    NetworkInterface,
+    RootImage,
+)
 from dsecos_agent.engines.proxmox.engine import ProxmoxEngine
 from dsecos_agent.engines.proxmox.settings import ProxmoxSettings
 from dsecos_proxmox_simulator import GatewayError, Guest, ManualClock, Simulator, World
@@ -383,3 +391,134 @@ def guest_of(pve: Simulator, engine_id: str) -> Guest:
     found = pve.world.guest(int(engine_id))
     assert found is not None
     return found
+
+
+# Guests that were there before.
+
+SHOP = {"hostname": "old-shop", "tags": "ann", "description": "Ask Ann.\n", "memory": "1024", "onboot": "1"}
+
+
+def adoption(**changes: object) -> GuestConfig:
+    made = GuestConfig("shop", OWNER, Adopted("105"), None, limits=Limits(memory_bytes=128 * MIB))
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def ask_ann(pve: Simulator) -> Guest:
+    """Ann's guest, outside of our range."""
+    return pve.world.add_guest(105, "pve1", storage=STORAGE, status="running", **SHOP)
+
+
+@pytest.mark.parametrize("version", ["8.4", "9.1"])
+async def test_a_guest_that_is_in_no_pool_of_ours(tmp_path: Path, version: str) -> None:
+    with Simulator(World(), version=version) as pve:
+        pve.world.add_pool("dsecos")
+        secret = pve.add_token(*TOKEN.split("!"), grants(["pve1"], pool="dsecos"))
+        settings = ProxmoxSettings(
+            url=pve.url,
+            node="pve1",
+            token=f"{TOKEN}={secret}",
+            fingerprint=pve.fingerprint,
+            resource_pool="dsecos",
+        )
+        engine = make_engine(settings, tmp_path)
+        guest = ask_ann(pve)
+        with pytest.raises(NotFoundError) as unseen:
+            await engine.write_config(adoption())
+        for word in ("105", TOKEN, "resource pool dsecos"):
+            assert word in str(unseen.value)
+        assert guest.config == {**SHOP, "rootfs": guest.config["rootfs"]}
+        pve.world.pools["dsecos"].guests.add(105)
+        assert await engine.write_config(adoption())
+        await engine.stop("shop", OWNER, grace=0)
+        await engine.release("shop", OWNER)
+        pve.world.pools["dsecos"].guests.discard(105)
+        assert list(await engine.list_guests()) == []
+        await engine.close()
+
+
+async def test_an_adopted_guest_that_was_taken_out_of_the_pool_is_not_made_anew(
+    engine: ProxmoxEngine, pve: Simulator
+) -> None:
+    ask_ann(pve)
+    await engine.write_config(adoption())
+    roles = dict(pve.access.roles)
+    for name, granted in roles.items():
+        pve.access.roles[name] = granted - {"VM.Audit"}
+    assert await engine.get("shop") is None
+    with pytest.raises(NotFoundError, match="105"):
+        await engine.write_config(adoption())
+    pve.access.roles.update(roles)
+    guest = await engine.get("shop")
+    assert guest is not None
+    assert (guest.owner_uid, guest.state) == (OWNER, GuestState.RUNNING)
+
+
+async def test_an_adopted_guest_was_deleted_behind_our_back(engine: ProxmoxEngine, pve: Simulator) -> None:
+    ask_ann(pve)
+    await engine.write_config(adoption())
+    pve.world.destroy_guest(105)
+    assert await engine.get("shop") is None
+    with pytest.raises(NotFoundError, match="105"):
+        await engine.write_config(adoption())
+    with pytest.raises(NotFoundError):
+        await engine.start("shop", OWNER)
+    await engine.release("shop", OWNER)
+    assert nothing_is_left(pve)
+
+
+@pytest.mark.parametrize("lost", ["tags", "description"])
+async def test_an_adopted_guest_of_half_a_mark_is_nobodys_until_somebody_mends_it(
+    engine: ProxmoxEngine, pve: Simulator, lost: str
+) -> None:
+    guest = ask_ann(pve)
+    await engine.write_config(adoption())
+    whole = dict(guest.config)
+    pve.world.change_config(105, **{lost: None})
+    before = dict(guest.config)
+    found = await engine.get("shop")
+    assert found is None or (found.name, found.owner_uid) == ("105/old-shop", None)
+    for call in (
+        lambda: engine.write_config(adoption()),
+        lambda: engine.write_config(adoption(name="other", owner_uid=STRANGER)),
+    ):
+        with pytest.raises(NotOursError):
+            await call()
+    for mutation in (
+        lambda: engine.stop("shop", OWNER, grace=0),
+        lambda: engine.destroy("shop", OWNER),
+        lambda: engine.release("shop", OWNER),
+    ):
+        try:
+            await mutation()
+        except NotOursError:
+            continue
+    assert (guest.config, guest.status) == (before, "running"), "nothing was done"
+    pve.world.change_config(105, **{lost: whole[lost]})
+    assert not await engine.write_config(adoption())
+    await engine.release("shop", OWNER)
+    assert guest.config["description"].strip() == "Ask Ann."
+
+
+async def test_an_adoption_without_the_right_to_say_so(engine: ProxmoxEngine, pve: Simulator) -> None:
+    guest = ask_ann(pve)
+    before = dict(guest.config)
+    roles = dict(pve.access.roles)
+    for name, granted in roles.items():
+        pve.access.roles[name] = granted - {"VM.Config.Options"}
+    with pytest.raises(EngineDeniedError, match=r"VM.Config.Options.*/vms"):
+        await engine.write_config(adoption())
+    assert guest.config == before
+    pve.access.roles.update(roles)
+    assert await engine.write_config(adoption())
+
+
+async def test_an_adopted_guest_that_is_protected_is_not_destroyed(
+    engine: ProxmoxEngine, pve: Simulator
+) -> None:
+    guest = ask_ann(pve)
+    guest.config["protection"] = "1"
+    await engine.write_config(adoption())
+    with pytest.raises(IllegalTransitionError, match="protection"):
+        await engine.destroy("shop", OWNER)
+    assert (pve.world.guest(105), guest.status) == (guest, "running")
+    await engine.release("shop", OWNER)

@@ -204,8 +204,9 @@ def ports(vmid: int, raw: Raw) -> tuple[str, ...]:
 def host_mounts(config: GuestConfig) -> dict[str, str]:
     """Directories of the host as mount points, which only root on the node may set: mp128 and above.
 
-    Proxmox VE mounts them unshifted: in an unprivileged guest an owner below 100000 is nobody. Raises
-    UnsupportedError for a mount whose ids would have to be mapped.
+    Proxmox VE mounts them unshifted: in an unprivileged guest an owner below 100000 is nobody; and it moves
+    only what says that it is on all nodes (`shared`, pct.conf(5)), as these are: each node's agent makes them.
+    Raises UnsupportedError for a mount whose ids would have to be mapped.
     """
     found = {}
     for slot, mount in enumerate(sorted(config.mounts, key=lambda mount: mount.target), HOST_MOUNTS_FROM):
@@ -215,7 +216,7 @@ def host_mounts(config: GuestConfig) -> dict[str, str]:
             )
         if slot > LAST_MOUNT_POINT:
             raise UnsupportedError(f"guest {config.name} has more directories than there are mount points")
-        parts = {"volume": f"{mount.source}", "mp": mount.target}
+        parts = {"volume": f"{mount.source}", "mp": mount.target, "shared": "1"}
         parts |= {"ro": "1"} if mount.read_only else {}
         parts |= {} if mount.executable else {"mountoptions": "nosuid;noexec"}
         found[f"mp{slot}"] = properties.render(parts, "volume")
@@ -276,8 +277,9 @@ def _canonical_disk(value: object, asked: int) -> str:
 def _canonical_mount(value: str) -> str:
     there = properties.parse(value, "volume")
     read_only = options.truth(there.get("ro", 0))
+    shared = options.truth(there.get("shared", 0))
     wishes = ";".join(sorted(filter(None, there.get("mountoptions", "").split(";"))))
-    return f"{there.get('volume', '')} ro={read_only} {wishes}".strip()
+    return f"{there.get('volume', '')} ro={read_only} shared={shared} {wishes}".strip()
 
 
 def _there(current: Raw, prefix: str, key: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dsecos_agent.engines.errors import (
     IllegalTransitionError,
 )
 from dsecos_agent.engines.model import GuestKind, GuestState, Limits
-from dsecos_agent.engines.proxmox import adopted, options, refusals
+from dsecos_agent.engines.proxmox import adopted, options, properties, refusals
 from dsecos_agent.engines.proxmox.access import Access, Found, Now
 from dsecos_agent.engines.proxmox.pace import back_off
 from dsecos_agent.engines.proxmox.places import Place
@@ -149,6 +149,11 @@ class Lifecycle:
             found = await self._access.ours_in(listing, name, owner_uid)
             if found is not None:
                 found.check_lock()
+                if properties.is_true(found.raw.get("protection", 0)):
+                    # Proxmox VE would say so when it is dead already.
+                    raise IllegalTransitionError(
+                        f"guest {name} ({found.place.vmid}) is not destroyed: its protection is on"
+                    )
                 await self._leave_ha(found.place)
                 await self.halt(name, found, 0)
                 # Of a guest that was there before nobody knows what else its id is written on.

@@ -66,7 +66,9 @@ class Moves:
             # The last step of a container's task is its start over there, which that node's agent sees to.
             if await self._node_of(place) != target:
                 raise
-            get_logger().warning("guest was moved, though the task says otherwise", guest=name, error=f"{error}")
+            get_logger().warning(
+                "guest was moved, though the task says otherwise", guest=name, error=f"{error}"
+            )
         await self._arrived(name, place, target, patience=self._access.settings.settle_limit)
 
     async def _by_ha(self, name: str, place: Place, now: Now, target: str) -> None:

@@ -172,6 +172,33 @@ async def test_no_container_but_ours_is_touched(node: Node, vmid: int, error: ty
     assert node.calls() == []
 
 
+async def test_an_adopted_container_outside_of_our_range_is_entered_and_never_changed(node: Node) -> None:
+    file = node.folder / "lxc" / "101.conf"
+    adopted = "#dsecos.io/adopted%3A cpulimit memory onboot startup\n"
+    file.write_text(adopted + file.read_text())
+    assert await node.exec("cat", stdin=b"hello", vmid=101) == "hello"
+    console = await node.local.console(GuestKind.CONTAINER, 101, 80, 24)
+    await console.close()
+    entered = node.calls()
+    assert [call[:2] for call in entered] == [["exec", "101"], ["enter", "101"]]
+    with pytest.raises(UnsupportedError, match="adopted"):
+        await node.local.set_mounts(101, {})
+    with pytest.raises(UnsupportedError, match="adopted"):
+        await node.local.set_features(101, keyctl=True)
+    assert node.calls() == entered
+    # Its mark alone opens nothing.
+    file.write_text(f"{adopted}hostname: theirs\ntags: dsecos\n")
+    with pytest.raises(NotOursError):
+        await node.exec("true", vmid=101)
+
+
+async def test_a_snapshot_does_not_say_that_a_container_is_adopted(node: Node) -> None:
+    file = node.folder / "lxc" / "101.conf"
+    file.write_text(f"{file.read_text()}\n[later]\n#dsecos.io/adopted%3A onboot\n")
+    with pytest.raises(NotOursError):
+        await node.exec("true", vmid=101)
+
+
 async def test_a_vm_is_not_entered_this_way(node: Node) -> None:
     with pytest.raises(UnsupportedError):
         await node.local.exec(GuestKind.VM, 20001, ["true"], stdin=b"", env={}, time_limit=10, output_limit=9)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dsecos_agent.engines.model import Adopted, GuestConfig, GuestKind
 from dsecos_agent.engines.proxmox.engine import ProxmoxEngine
 
-from .world import IMAGE, Lab, config, lab
+from .world import IMAGE, OWNER, Lab, config, lab
 
 
 class RootOfTheNode:
@@ -58,6 +59,22 @@ async def test_a_container_that_runs_no_containers_gets_none(tmp_path: Path) -> 
         assert await engine.write_config(config("one", nesting=False))
         assert not await engine.write_config(config("one", nesting=False))
         assert root.asked == []
+        await engine.close()
+
+
+async def test_what_is_adopted_is_not_touched_by_root(tmp_path: Path) -> None:
+    with lab(tmp_path) as made:
+        guest = made.add_foreign(105, GuestKind.CONTAINER, mp200="/srv/more,mp=/more")
+        theirs = {key: guest.config[key] for key in ("features", "mp0", "mp200", "net0")}
+        root = RootOfTheNode(made)
+        engine = at_the_node(made, root)
+        shop = GuestConfig("one", OWNER, Adopted("105"), None)
+        assert await engine.write_config(shop)
+        # It has no `exec` either: an adopted container sets its addresses itself.
+        await engine.start("one", OWNER)
+        assert not await engine.write_config(shop)
+        assert root.asked == []
+        assert {key: guest.config[key] for key in theirs} == theirs
         await engine.close()
 
 
