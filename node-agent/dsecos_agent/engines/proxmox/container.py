@@ -205,8 +205,8 @@ def host_mounts(config: GuestConfig) -> dict[str, str]:
     """Directories of the host as mount points, which only root on the node may set: mp128 and above.
 
     Proxmox VE mounts them unshifted: in an unprivileged guest an owner below 100000 is nobody; and it moves
-    only what says that it is on all nodes (`shared`, pct.conf(5)), as these are: each node's agent makes them.
-    Raises UnsupportedError for a mount whose ids would have to be mapped.
+    only what says that it is on all nodes (`shared`, pct.conf(5)), as these are: each node's agent makes
+    them. Raises UnsupportedError for a mount whose ids would have to be mapped.
     """
     found = {}
     for slot, mount in enumerate(sorted(config.mounts, key=lambda mount: mount.target), HOST_MOUNTS_FROM):
