@@ -83,10 +83,10 @@ def upkeep(stack: Stack, node: Node | None, world: World) -> Upkeep:
 
 
 def is_down(guest: Guest) -> bool:
-    """Whether a guest that is to be stopped is."""
-    lifecycle = guest.status.lifecycle
-    stopped = lifecycle.state == LifecycleState.STOPPED if lifecycle else is_true(guest.status, Type.READY)
-    return reported(guest) and stopped
+    """Whether a guest that is to be stopped is. One without a life, that its agent could not make, is down."""
+    lifecycle, status = guest.status.lifecycle, guest.status
+    idle = is_true(status, Type.READY) or is_true(status, Type.STALLED)
+    return reported(guest) and (lifecycle.state == LifecycleState.STOPPED if lifecycle else idle)
 
 
 def is_up(stack: Stack, guest: Guest | None) -> bool:

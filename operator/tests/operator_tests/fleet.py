@@ -288,7 +288,7 @@ class Fleet:
         if machine is None and guest.spec.adopt is not None:
             there = self.outside.get(guest.spec.adopt)
             if there is None or there.at != here:
-                self._tell(guest, Machine(here, False, 0), failed=Reason.FAILED)
+                self._tell(guest, None, failed=Reason.FAILED)
                 return
             machine = self.machines[uid] = self.outside.pop(guest.spec.adopt)
         elif machine is None:
@@ -322,23 +322,26 @@ class Fleet:
             assert machine.at == here, "destroyed from afar"
             del self.machines[uid]
 
-    def _tell(self, guest: Guest, machine: Machine, failed: Reason | None = None) -> None:
+    def _tell(self, guest: Guest, machine: Machine | None, failed: Reason | None = None) -> None:
+        """`machine` None: there is none."""
+        running = machine is not None and machine.running
         conditions = Conditions(guest.status, guest.metadata.generation)
         if failed is not None:
             conditions.false(Type.GUEST_READY, failed, "storage is not available")
             conditions.stalled(failed, "storage is not available")
-        elif guest.spec.stack_ref.name in self.sick and machine.running:
+        elif guest.spec.stack_ref.name in self.sick and running:
             conditions.reconciling(Reason.UNHEALTHY, "0 of 1 services healthy")
         else:
-            conditions.ready(Reason.RUNNING if machine.running else Reason.STOPPED)
-        state = LifecycleState.RUNNING if machine.running else LifecycleState.STOPPED
+            conditions.ready(Reason.RUNNING if running else Reason.STOPPED)
+        state = LifecycleState.RUNNING if running else LifecycleState.STOPPED
         moment = "2026-11-22T00:00:00Z"
+        life = Lifecycle.model_validate({"state": state, "since": moment, "cause": "Created"})
         seen = guest.status.model_copy(
             update={
                 "observed_generation": guest.metadata.generation,
                 "compose_digest": guest.spec.compose.digest if guest.spec.compose is not None else None,
-                "engine_node": machine.at,
-                "lifecycle": Lifecycle.model_validate({"state": state, "since": moment, "cause": "Created"}),
+                "engine_node": machine.at if machine is not None else None,
+                "lifecycle": life if machine is not None else None,
                 "conditions": [
                     each.model_copy(update={"last_transition_time": moment}) for each in conditions.build()
                 ],

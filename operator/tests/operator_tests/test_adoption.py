@@ -414,6 +414,22 @@ def test_maintenance_moves_it_where_that_can_be_and_stops_it_elsewhere() -> None
     assert alone.ready("old") == Reason.ADOPTED
 
 
+@pytest.mark.parametrize("nodes", [(lxc("a"),), (proxmox("a"), proxmox("b"))])
+def test_one_that_could_not_be_taken_over_keeps_nobody_from_maintenance(nodes: tuple[Node, ...]) -> None:
+    made = before(*nodes)
+    made.adopt("old", on="a", engine_id="106")
+    made.add("shop", placement={"node": "a"})
+    made.settle()
+    made.edit("shop", placement=None)
+    made.maintain("a")
+    made.settle()
+    assert made.outcome("a").done
+    made.maintain("a", on=False)
+    made.make_by_hand("106", "a")
+    made.settle()
+    assert (made.ready("old"), made.ready("shop")) == (Reason.ADOPTED, Reason.SERVING)
+
+
 def test_its_disruption_group_is_respected() -> None:
     made = fleet(disruptionGroup="web")
     made.add("shop", disruptionGroup="web", placement={"node": "a"})
