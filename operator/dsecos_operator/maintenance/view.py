@@ -83,7 +83,7 @@ def upkeep(stack: Stack, node: Node | None, world: World) -> Upkeep:
 
 
 def is_down(guest: Guest) -> bool:
-    """Whether a guest that is to be stopped is. One without a life, that its agent could not make, is down."""
+    """Whether a guest that is to be stopped is. One that its agent could not make has no life: it is."""
     lifecycle, status = guest.status.lifecycle, guest.status
     idle = is_true(status, Type.READY) or is_true(status, Type.STALLED)
     return reported(guest) and (lifecycle.state == LifecycleState.STOPPED if lifecycle else idle)
