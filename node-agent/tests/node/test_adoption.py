@@ -2,10 +2,12 @@
 given back.
 """
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, UnixConnector
 from dsecos_api.quantity import to_bytes
 
 from .harness import Object, eventually
@@ -198,3 +200,22 @@ def test_a_vm_whose_limits_differ_is_restarted_for_them(pve: ProxmoxNode) -> Non
     guest = pve.simulator.world.guest(VMID)
     assert guest is not None
     assert guest.status == "running"
+
+
+async def ask(pve: ProxmoxNode, method: str, what: str, **body: object) -> tuple[int, dict[str, Any]]:
+    connector = UnixConnector(str(pve.settings.run / "agent.sock"))
+    async with (
+        ClientSession("http://agent", connector=connector) as client,
+        client.request(method, f"/v1/guests/{NAME}/{what}", json=body) as answer,
+    ):
+        return answer.status, await answer.json(content_type=None)
+
+
+def test_commands_reach_it_by_its_guests_name(pve: ProxmoxNode) -> None:
+    pve.apply(adopting(pve))
+    pve.wait_ready(NAME)
+    code, answer = asyncio.run(ask(pve, "POST", "exec", argv=["true"]))
+    assert (code, answer["exitCode"]) == (200, 0)
+    code, answer = asyncio.run(ask(pve, "GET", "metrics"))
+    assert code == 200
+    assert answer["memoryBytes"] is not None
