@@ -3,13 +3,27 @@
 import asyncio
 import os
 import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from dsecos_agent.engines.lxc import state
+import pytest
+from dsecos_agent.engines.lxc import LxcEngine, state
+from dsecos_agent.engines.lxc.subids import IdRange
+from dsecos_agent.engines.model import Adopted, GuestConfig, Limits
+from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.processes import check, run
 
 from .conftest import make_rootfs
+from .contract_hooks import MIB, OWNER
+
+IDS = IdRange(3_100_000_000, 65536 * 4)
+
+LIMITS = Limits(cpu_millis=500, memory_bytes=256 * MIB, pids=100)
+OURS = ("50000", str(256 * MIB), "100")
+NONE = ("-1", "9223372036854771712", "max")
+"""What `in_force` tells with these limits, and with none."""
 
 NUMBERS = count()
 """Control groups bear the container's name, so no other test, and no other run, may use it."""
@@ -34,8 +48,9 @@ class Foreign:
         self.lxcpath = lxcpath
         self.name = f"ext-web-{os.getpid()}-{next(NUMBERS)}"
         self.directory = lxcpath / self.name
-        self.directory.mkdir(mode=0o755, parents=True)
+        self.directory.mkdir(parents=True)
         lxcpath.chmod(0o755)
+        self.directory.chmod(0o770)  # as lxc-create does
         make_rootfs(self.directory / "rootfs")
         text = CONFIG.format(name=self.name, directory=self.directory, more=more)
         self.config.write_bytes(text.encode("latin-1"))
@@ -90,3 +105,50 @@ class Foreign:
         """One file of its control group (version 1)."""
         groups = Path("/sys/fs/cgroup") / controller
         return (groups / f"lxc.payload.{self.name}" / file).read_text().strip()
+
+
+class AdoptingLxc:
+    """Tests of an engine and the containers of its host."""
+
+    @pytest.fixture
+    def fresh(self, home: Path) -> Callable[[], Engine]:
+        """A new engine on the same world, as after a restart of the agent."""
+        return lambda: LxcEngine(home / "lxc", home / "run", IDS, outside=home / "host")
+
+    @pytest.fixture
+    async def engine(self, fresh: Callable[[], Engine]) -> AsyncIterator[Engine]:
+        """With no guest in it."""
+        engine = fresh()
+        await engine.ensure_ready()
+        yield engine
+        await engine.close()
+        await engine.release_host()
+
+    @pytest.fixture
+    async def make(self, home: Path) -> AsyncIterator[Callable[..., Foreign]]:
+        """Makes containers by hand, with more lines in their configuration."""
+        made: list[Foreign] = []
+
+        def one(more: str = "") -> Foreign:
+            made.append(Foreign(home / "host", more))
+            return made[-1]
+
+        yield one
+        for each in made:
+            await each.raze()
+
+
+def wanted(foreign: Foreign | str, **changes: object) -> GuestConfig:
+    """The guest `web` that adopts it."""
+    name = foreign if isinstance(foreign, str) else foreign.name
+    config = GuestConfig("web", OWNER, Adopted(name), None, limits=LIMITS)
+    return replace(config, **changes)  # type: ignore[arg-type] # a test's own words
+
+
+def in_force(foreign: Foreign) -> tuple[str, str, str]:
+    """Its limits, as the kernel has them."""
+    return (
+        foreign.group("cpu", "cpu.cfs_quota_us"),
+        foreign.group("memory", "memory.limit_in_bytes"),
+        foreign.group("pids", "pids.max"),
+    )

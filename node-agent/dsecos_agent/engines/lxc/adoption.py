@@ -18,7 +18,7 @@ from dsecos_agent.adapter_errors import (
 from dsecos_agent.engines.errors import UnsafeConfigError
 from dsecos_agent.engines.lxc import block, cgroups, state
 from dsecos_agent.engines.lxc.directory import GuestDirectory
-from dsecos_agent.engines.lxc.outside import Outside
+from dsecos_agent.engines.lxc.outside import CONFIG, Outside
 from dsecos_agent.engines.model import Adopted, GuestConfig, GuestKind, Limits, ObservedGuest
 
 
@@ -45,17 +45,17 @@ class Adoption:
             parts = self._free(container, config)
             is_claimed = self._guests.claim(name) == container
             life = self._life(name, container, is_claimed=is_claimed)
-            if is_claimed and parts.body == body and (life is None or life.digest):
+            digest = block.Parts("", body).limits_digest or ""
+            if is_claimed and parts.body == body and (life is None or life.digest == digest):
                 return False
             self._guests.write_claim(name, container)
-            which = block.limited(config.limits) | block.limited(self._limits(parts.body or ""))
-            limits = self._filled(config.limits, parts.own)
-            self._put_in_force(config, life, limits, which)
+            if life is not None:
+                self._put_in_force(config, life, parts, digest)
             self._outside.write(container, block.join(parts.own, body))
             # One that was started meanwhile was started without the block.
             again = self._life(name, container, is_claimed=True)
-            if again is not None and not again.digest:
-                self._put_in_force(config, again, limits, which)
+            if again is not None and again.digest != digest:
+                self._put_in_force(config, again, parts, digest)
             return True
 
     def release(self, name: str, owner_uid: str) -> None:
@@ -117,7 +117,7 @@ class Adoption:
         return parts
 
     def _refuse_damage(self, container: str) -> None:
-        path = self._outside.directory(container) / "config"
+        path = self._outside.directory(container) / CONFIG
         raise UnsafeConfigError(
             f"the lines of ours in {path} are damaged: take out by hand what is left between "
             f"'{block.BEGIN}' and '{block.END}'"
@@ -136,15 +136,16 @@ class Adoption:
             )
         return seen
 
-    def _put_in_force(
-        self, config: GuestConfig, life: state.Boot | None, limits: Limits, which: frozenset[str]
-    ) -> None:
+    def _put_in_force(self, config: GuestConfig, life: state.Boot, parts: block.Parts, digest: str) -> None:
+        """Set the limits that are ours to set, or that were, and note that they are."""
+        which = block.limited(config.limits) | block.limited(self._limits(parts.body or ""))
+        if parts.body is not None and life.digest not in {"", parts.limits_digest}:
+            # Its monitor has rebooted it with an older block of ours, whatever that said.
+            which = cgroups.ALL
         # What has ended meanwhile is started with all of it.
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if life is not None:
-                _apply(cgroups.of_process(life.init_pid), limits, which)
-                boot = replace(life, digest=block.BOOT, owner_uid=config.owner_uid)
-                state.write_boot(self._guests.of(config.name), boot)
+            _apply(cgroups.of_process(life.init_pid), self._filled(config.limits, parts.own), which)
+            self._guests.note(config.name, replace(life, digest=digest, owner_uid=config.owner_uid))
 
     @staticmethod
     def _limits(text: str) -> Limits:

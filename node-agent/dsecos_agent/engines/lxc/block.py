@@ -32,12 +32,15 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 GUEST_LINE = re.compile(r"^# dsecos\.io/guest = (\S+)$", re.MULTILINE)
+HOOK_DIGEST = re.compile(r"^lxc\.hook\.start-host = .*\b([0-9a-f]{32})\b", re.MULTILINE)
 OWN_LINE = re.compile(r"^[ \t]*(lxc\.[^\s=]+)[ \t]*=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 OWN_IDMAP = re.compile(r"[ugb]\s+\d+\s+(\d+)\s+(\d+)")
 SIZE = re.compile(r"(\d+)([KMGT]?)", re.IGNORECASE)
 
 BOOT = digest_of("adopted")
-"""Boot digest of every adopted container: nothing of ours waits for its restart."""
+"""Boot digest of every adopted container: nothing of ours waits for its restart. The note of a life holds the
+digest of the limits that are in force instead.
+"""
 
 CLAIM = "adopted"
 """File in our directory of the guest that holds the container's name."""
@@ -64,6 +67,12 @@ class Parts:
     def owner_uid(self) -> str | None:
         """Whose that guest is."""
         found = OWNER_LINE.search(self.body or "")
+        return found[1] if found else None
+
+    @property
+    def limits_digest(self) -> str | None:
+        """Of the limits that it is started with."""
+        found = HOOK_DIGEST.search(self.body or "")
         return found[1] if found else None
 
 
@@ -96,12 +105,13 @@ def render(config: GuestConfig, facts: HostFacts) -> tuple[str, ConfigDigest]:
     if not NAME.fullmatch(config.name):
         raise UnsafeConfigError(f"guest name {config.name!r} cannot be written to an LXC configuration")
     owner, directory = plain("owner", config.owner_uid), plain("directory", str(facts.directory))
+    limits = list(_limits(config.limits, facts))
     lines = [
         f"# dsecos.io/owner-uid = {owner}",
         f"# dsecos.io/guest = {directory}",
-        *_limits(config.limits, facts),
+        *limits,
         *startup_lines(config.startup),
-        f"lxc.hook.start-host = {_boot_note(owner, directory)}",
+        f"lxc.hook.start-host = {_boot_note(digest_of(' '.join(limits)), owner, directory)}",
     ]
     body = "".join(f"{line}\n" for line in lines)
     return body, ConfigDigest(full=digest_of(body), boot=BOOT)
@@ -115,13 +125,13 @@ def _limits(limits: Limits, facts: HostFacts) -> Iterator[str]:
         yield line
 
 
-def _boot_note(owner: str, directory: str) -> str:
+def _boot_note(digest: str, owner: str, directory: str) -> str:
     # Hooks of version 0 are run as `exec <hook> <name> lxc start-host`, so it is one program that has no use
     # for more words. It is silent for a copy of the container, and where the guest is gone; it never fails,
     # for the container has to start without us, too.
     return (
         f"""sh -c '[ "$(cat {directory}/{CLAIM})" = "$LXC_NAME" ] && """
-        f"""echo "$LXC_PID $(cut -d" " -f22 /proc/$LXC_PID/stat) {BOOT} {owner}" > {directory}/booted; :'"""
+        f"""echo "$LXC_PID $(cut -d" " -f22 /proc/$LXC_PID/stat) {digest} {owner}" > {directory}/booted; :'"""
     )
 
 

@@ -8,7 +8,7 @@ container, whose own configuration says whether that is so.
 import contextlib
 import errno
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +16,12 @@ from dsecos_agent.adapter_errors import NotOursError, OutOfSpaceError
 from dsecos_agent.engines.errors import UnsafeConfigError
 from dsecos_agent.engines.lxc import block, cgroups, state
 from dsecos_agent.engines.lxc import config as lxc_config
-from dsecos_agent.engines.lxc.outside import CONTAINER, Outside
+from dsecos_agent.engines.lxc.outside import CONFIG, CONTAINER, Outside
 from dsecos_agent.engines.lxc.state import NOTE
 from dsecos_agent.engines.lxc.subids import IdRange
 from dsecos_agent.engines.model import GuestConfig, GuestState, ObservedGuest
 from dsecos_agent.processes.files import write_atomically
 
-CONFIG = "config"
 LOG = "lxc.log"
 HELD = "held"
 CONDEMNED = "condemned"
@@ -87,9 +86,8 @@ class GuestDirectory:
 
     def list(self) -> list[ObservedGuest]:
         """Every guest, sorted by name."""
-        if not self._lxcpath.is_dir():
-            return []
-        found = (self.observe(path.name) for path in sorted(self._lxcpath.iterdir()))
+        names = sorted(self._lxcpath.iterdir()) if self._lxcpath.is_dir() else []
+        found = (self.observe(path.name) for path in names)
         return [guest for guest in found if guest is not None]
 
     def life(self, name: str) -> state.Boot | None:
@@ -129,8 +127,8 @@ class GuestDirectory:
         noted = boot.owner_uid if boot is not None else None
         owner_uid = noted if parts is None else parts.owner_uid
         body = None if parts is None else parts.body
-        # Limits that it was not started with are not in force yet, whatever its configuration says.
-        in_force = boot is None or bool(boot.digest)
+        # Limits that it was not started with are not in force, whatever its configuration says.
+        in_force = boot is None or parts is None or boot.digest == parts.limits_digest
         return ObservedGuest(
             name=name,
             owner_uid=owner_uid,
@@ -207,28 +205,34 @@ class GuestDirectory:
 
     def create(self, name: str, text: str) -> None:
         """Write a guest's configuration. Raises OutOfSpaceError."""
-        try:
+        with self._room(name):
             self.of(name).mkdir(mode=0o700, exist_ok=True)
             if self.claim(name) is not None:
                 self._forget_claim(name)
             write_atomically(self.of(name) / CONFIG, text)
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-            text = f"no room for the configuration of guest {name} in {self._lxcpath}"
-            raise OutOfSpaceError(text) from error
 
-    def write_claim(self, name: str, container: str) -> None:
-        """Say which container a guest is about to adopt. Raises OutOfSpaceError."""
+    @contextlib.contextmanager
+    def _room(self, name: str) -> Iterator[None]:
         try:
-            self.of(name).mkdir(mode=0o700, exist_ok=True)
-            if self.claim(name) != container:
-                self._forget_claim(name)
-            write_atomically(self.of(name) / block.CLAIM, f"{container}\n")
+            yield
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
             raise OutOfSpaceError(f"no room for guest {name} in {self._lxcpath}") from error
+
+    def write_claim(self, name: str, container: str) -> None:
+        """Say which container a guest is about to adopt. Raises OutOfSpaceError."""
+        with self._room(name):
+            self.of(name).mkdir(mode=0o700, exist_ok=True)
+            if self.claim(name) != container:
+                self._forget_claim(name)
+                write_atomically(self.of(name) / block.CLAIM, f"{container}\n")
+            (self.of(name) / CONDEMNED).unlink(missing_ok=True)
+
+    def note(self, name: str, life: state.Boot) -> None:
+        """Leave the note of an adopted container's life that its hook did not. Raises OutOfSpaceError."""
+        with self._room(name):
+            state.write_boot(self.of(name), life)
 
     def _forget_claim(self, name: str) -> None:
         # What is noted is the life of a container that was never adopted, or is no more.
@@ -257,9 +261,8 @@ class GuestDirectory:
             return
         if not (directory / CONFIG).exists():
             self._remove_remains(name)
-            for left in (CONFIG, NOTE, block.CLAIM):
-                (directory / f"{left}.tmp").unlink(missing_ok=True)
-            for left in (NOTE, LOG, HELD, CONDEMNED, block.CLAIM):
+            halves = (f"{name}.tmp" for name in (CONFIG, NOTE, block.CLAIM))
+            for left in (*halves, NOTE, LOG, HELD, CONDEMNED, block.CLAIM):
                 (directory / left).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 directory.rmdir()

@@ -19,6 +19,12 @@ CONTAINER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 """The names that can be adopted, as in the API: never a path."""
 
 
+def _is_writable(found: os.stat_result) -> bool:
+    """By others than root and its group, to which lxc-create gives all rights."""
+    by_group = found.st_mode & stat.S_IWGRP and found.st_gid != 0
+    return bool(found.st_uid != 0 or by_group or found.st_mode & stat.S_IWOTH)
+
+
 class Outside:
     """Looks below `lxcpath`: the string that administrators name it by, for liblxc's sockets bear it."""
 
@@ -34,7 +40,9 @@ class Outside:
 
     def check(self, name: str) -> None:
         """Hooks of a container's configuration run as root of the host: it has to be root's own, and what it
-        seems to be. Raises NotFoundError, UnsafeConfigError, UnsupportedError.
+        seems to be. (The directory of one with an id map belongs to its root if lxc-create has made it.)
+
+        Raises NotFoundError, UnsafeConfigError, UnsupportedError.
         """
         directory = self.directory(name)
         if not os.path.lexists(directory / CONFIG):
@@ -49,17 +57,18 @@ class Outside:
             found = path.lstat()
             if not is_right(found.st_mode):
                 raise UnsafeConfigError(f"{path} is no {kind}: container {name} is left as it is")
-            if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if _is_writable(found):
+                mode = "711" if kind == "directory" else "640"
                 raise UnsafeConfigError(
-                    f"{path} can be written by others than root, and what stands in it is run as root: "
-                    f"container {name} is left as it is"
+                    f"{path} can be written by others than root, and hooks in it are run as root: container "
+                    f"{name} is left as it is. `chown root:root {path} && chmod {mode} {path}` makes it fit"
                 )
 
     def read(self, name: str) -> str | None:
         """A container's configuration, with surrogate escapes; None when there is none."""
         try:
             return (self.directory(name) / CONFIG).read_bytes().decode(errors="surrogateescape")
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
     def write(self, name: str, text: str) -> None:
