@@ -60,11 +60,32 @@ class Cloud:
             "DSECOS_GUEST_ID_BASE": str(self.guest_id_base),
             "DSECOS_NODE_NAME": "node-1",
             "DSECOS_FAULT_FILE": str(self.home / "run" / "fault"),
+            "DSECOS_HOST_LXC": str(self.host_lxc),
             **self.extra,
         }
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("DSECOS_") and k != "KUBECONFIG"}
         shared = {k: v for k, v in os.environ.items() if k == "DSECOS_CACHE"}
         return {**inherited, **shared, **own}
+
+    @property
+    def host_lxc(self) -> Path:
+        """Where containers that were made by hand are looked for; the machine's own are left alone."""
+        return self.home.with_name(f"{self.home.name}-by-hand")
+
+    def dsecos(self, *args: str) -> str:
+        """Run the command as the machine's administrator; what it prints is returned."""
+        argv = [str(self.home / "bin" / "dsecos"), *args]
+        done = subprocess.run(
+            argv,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert done.returncode == 0, f"dsecos {' '.join(args)}: {done.stderr}{done.stdout}"
+        return done.stdout
 
     def launch(self, *args: str, timeout: float = 3600) -> str:
         """Run the launcher behind make up, down, status and clean; its output is returned."""
