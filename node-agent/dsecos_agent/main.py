@@ -33,6 +33,7 @@ from dsecos_agent.control import ControlSocket
 from dsecos_agent.guests.act import Actor
 from dsecos_agent.guests.bringup import BringUps, SecretMissingError
 from dsecos_agent.guests.controller import GuestController
+from dsecos_agent.guests.inside import Preparation
 from dsecos_agent.guests.leftovers import Leftovers
 from dsecos_agent.guests.lives import Lives
 from dsecos_agent.guests.memory import MemoryLimits
@@ -154,6 +155,7 @@ class Agent:
             self.records,
             self.secret,
             NodeRegistry(settings.registry_read_port, settings.registry_ca),
+            Preparation(host.engine, self.records, settings.trust, settings.registry_read_port).prepare,
             parallel=settings.parallel_starts,
             docker_time_limit=settings.docker_time_limit,
             compose_time_limit=settings.compose_time_limit,

@@ -1,17 +1,26 @@
 """`Compose` for guests of any engine."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from dsecos_agent.compose import services as looking
 from dsecos_agent.compose.classify import blanked, classify
 from dsecos_agent.compose.events import EventWatch
-from dsecos_agent.compose.protocol import PROJECT, ComposeTimeoutError, DockerUnavailableError, Service
+from dsecos_agent.compose.inside import Inside, LookWatch
+from dsecos_agent.compose.protocol import (
+    PROJECT,
+    ComposeTimeoutError,
+    DockerUnavailableError,
+    Service,
+    Where,
+)
 from dsecos_agent.engines.errors import ExecTimeoutError
 from dsecos_agent.engines.protocol import Engine, Watch
 
-POLL = 0.05
+POLL, INSIDE_POLL = 0.05, 1.0
+"""Seconds between two looks for a dockerd that starts; through an engine each takes several calls."""
 LOG_LIMIT = 64 * 1024
 COMPOSE = ("docker", "compose", "--ansi", "never", "--progress", "plain", "-p", PROJECT)
 SLACK = 5.0
@@ -21,23 +30,36 @@ waited.
 
 
 class GuestCompose:
-    """Changes through `engine`, looks through the directory that a guest shares with the host."""
+    """Changes through `engine`; looks through the directory that a guest shares with the host, or through
+    `engine` too.
+    """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Nothing is touched yet."""
         self._engine = engine
+        self._inside = Inside(engine)
+        self._sleep = sleep
+        self._clock = clock
 
-    async def wait_ready(self, shared: Path, *, time_limit: float) -> str:
+    async def wait_ready(self, where: Where, *, time_limit: float) -> str:
         """Poll until dockerd answers; its version. Raises DockerUnavailableError."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + time_limit
+        pause = POLL if isinstance(where, Path) else INSIDE_POLL
+        end = self._clock() + time_limit
         while True:
             try:
-                return await looking.version(shared)
+                if isinstance(where, Path):
+                    return await looking.version(where)
+                return await self._inside.version(where)
             except DockerUnavailableError:
-                if loop.time() + POLL > end:
+                if self._clock() + pause > end:
                     raise
-            await asyncio.sleep(POLL)
+            await self._sleep(pause)
 
     async def up(
         self, guest: str, owner_uid: str, document: str, *, env: Mapping[str, str], time_limit: float
@@ -61,17 +83,23 @@ class GuestCompose:
             guest, owner_uid, ["down", "--remove-orphans"], document="", env={}, time_limit=time_limit
         )
 
-    async def services(self, shared: Path) -> Sequence[Service]:
+    async def services(self, where: Where) -> Sequence[Service]:
         """All containers of the project. Raises DockerUnavailableError."""
-        return await looking.services(shared)
+        if isinstance(where, Path):
+            return await looking.services(where)
+        return await self._inside.services(where)
 
-    async def logs(self, shared: Path, service: str, *, tail: int = 100) -> str:
+    async def logs(self, where: Where, service: str, *, tail: int = 100) -> str:
         """Last lines of one service. Raises DockerUnavailableError, NotFoundError."""
-        return await looking.logs(shared, service, tail)
+        if isinstance(where, Path):
+            return await looking.logs(where, service, tail)
+        return await self._inside.logs(where, service, tail)
 
-    def subscribe(self, shared: Path, callback: Callable[[], None]) -> Watch:
+    def subscribe(self, where: Where, callback: Callable[[], None]) -> Watch:
         """Be told of changes."""
-        return EventWatch(shared, callback)
+        if isinstance(where, Path):
+            return EventWatch(where, callback)
+        return LookWatch(lambda: self._inside.services(where), callback, self._sleep)
 
     async def _compose(
         self,

@@ -28,7 +28,7 @@ STREAM_HEADER = 8
 
 async def version(shared: Path) -> str:
     """Of the guest's Docker. Raises DockerUnavailableError."""
-    return _word(_dict(await socket.get_json(shared, "/version")).get("Version"))
+    return word(dict_of(await socket.get_json(shared, "/version")).get("Version"))
 
 
 async def services(shared: Path) -> Sequence[Service]:
@@ -46,7 +46,7 @@ async def _look(shared: Path, container: dict[str, Any]) -> Service | None:
         details = await socket.get_json(shared, f"/containers/{_id(container)}/json")
     except NotFoundError:
         return None  # It went away in between; the next look will not list it.
-    return _service(container, _dict(details))
+    return service_of(container, dict_of(details))
 
 
 async def logs(shared: Path, service: str, tail: int) -> str:
@@ -76,31 +76,34 @@ async def _containers(shared: Path) -> list[dict[str, Any]]:
     found = await socket.get_json(shared, "/containers/json", query)
     if not isinstance(found, list):
         raise DockerUnavailableError("the guest's Docker does not list its containers")
-    containers = [_dict(container) for container in found[:MOST_CONTAINERS]]
+    containers = [dict_of(container) for container in found[:MOST_CONTAINERS]]
     return [one for one in containers if _labels(one).get(f"{LABEL}.oneoff") != "True"]
 
 
-def _service(container: dict[str, Any], details: dict[str, Any]) -> Service:
-    labels, state = _labels(container), _dict(details.get("State"))
+def service_of(container: dict[str, Any], details: dict[str, Any]) -> Service:
+    """From a container as `/containers/json` lists it, and as `/containers/{id}/json` tells it (the Engine
+    API). Whatever these are, it is a Service.
+    """
+    labels, state = _labels(container), dict_of(details.get("State"))
     code = state.get("ExitCode")
-    says = _word(container.get("State"))
+    says = word(container.get("State"))
     return Service(
-        name=_word(labels.get(f"{LABEL}.service")),
-        image=_word(container.get("Image")),
-        image_id=_word(container.get("ImageID")),
+        name=word(labels.get(f"{LABEL}.service")),
+        image=word(container.get("Image")),
+        image_id=word(container.get("ImageID")),
         state=says if says in STATES else "dead",
         health=_health(state, container),
         restarts=_count(details.get("RestartCount")),
         exit_code=code if isinstance(code, int) and says in {"exited", "dead"} else None,
-        config_hash=_word(labels.get(f"{LABEL}.config-hash")),
+        config_hash=word(labels.get(f"{LABEL}.config-hash")),
     )
 
 
 def _health(state: dict[str, Any], container: dict[str, Any]) -> str:
-    told = _word(_dict(state.get("Health")).get("Status"))
+    told = word(dict_of(state.get("Health")).get("Status"))
     if told in {"starting", "healthy", "unhealthy"}:
         return told
-    shown = HEALTH.search(_word(container.get("Status")))
+    shown = HEALTH.search(word(container.get("Status")))
     return shown[1].removeprefix("health: ") if shown else "none"
 
 
@@ -112,10 +115,11 @@ def _id(container: dict[str, Any]) -> str:
 
 
 def _labels(container: dict[str, Any]) -> dict[str, Any]:
-    return _dict(container.get("Labels"))
+    return dict_of(container.get("Labels"))
 
 
-def _dict(value: Any) -> dict[str, Any]:
+def dict_of(value: Any) -> dict[str, Any]:
+    """Of JSON; empty for what is none."""
     return value if isinstance(value, dict) else {}
 
 
@@ -123,5 +127,6 @@ def _count(value: Any) -> int:
     return value if isinstance(value, int) and 0 <= value < 1 << 31 else 0
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """Of JSON, cut and without control characters; empty for what is none."""
     return CONTROL.sub("", value[:LONGEST]) if isinstance(value, str) else ""

@@ -12,13 +12,12 @@ from dsecos_api.types import DeletionPolicy
 from dsecos_runtime import act_all
 
 from dsecos_agent.adapter_errors import AdapterError
-from dsecos_agent.engines.model import Adopted
+from dsecos_agent.engines.model import Adopted, RootImage
 from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.bringup import BringUps
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.failures import ActionFailedError
-from dsecos_agent.guests.inside import point_inside
 from dsecos_agent.guests.lives import Lives
 from dsecos_agent.guests.record import Fate, Records
 from dsecos_agent.guests.rootfiles import point_to_registry
@@ -177,9 +176,10 @@ class Actor:
         # Written before: whoever finds either digest after a crash knows that it is ours.
         record = self._records.update(name, owner)
         self._records.update(name, owner, applied=tuple(dict.fromkeys((*record.applied, action.digest))))
-        if isinstance(action, do.Create) and action.shared is not None:
+        if isinstance(action, do.Create) and isinstance(action.config.root, RootImage):
             # What was known of a guest whose disk went with it is void.
             self._records.update(name, owner, prepared=False, started=False, compose_digest=None)
+        if isinstance(action, do.Create) and action.shared is not None:
             await asyncio.to_thread(make_shared, action.shared)
         if isinstance(action, do.Adopt):
             self._records.update(name, owner, limits_due=True)
@@ -224,9 +224,6 @@ class Actor:
             case do.Migrate(target=node):
                 await self._bring_ups.cancel(name)
                 await self._engine.migrate(name, owner, node)
-            case do.PrepareInside(gateway=gateway):
-                await point_inside(self._engine, name, owner, gateway, self._registry_port)
-                self._records.update(name, owner, prepared=True)
             case do.BringUp():
                 if target.wanted is not None:
                     await self._bring_ups.start(target.wanted)

@@ -122,16 +122,6 @@ class Prepare(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class PrepareInside(Action):
-    """Tell a guest that runs where the node's registry is, where its disk cannot be reached from outside."""
-
-    name: ClassVar = "guest-prepare"
-    step: ClassVar = Type.GUEST_READY
-    stage: ClassVar = 6
-    gateway: str
-
-
-@dataclass(frozen=True, slots=True)
 class AttachLink(Action):
     """Make the guest's veth an isolated port of its zone's bridge."""
 
@@ -173,7 +163,9 @@ class Create(Action):
     config: GuestConfig
     digest: str
     shared: Path | None
-    """Directory of the host that the guest will see, to be made before; None: its disk has one."""
+    """Directory of the host that the guest will see, to be made before; None: its disk has one, or it sees
+    none.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def blocks(wanted: Wanted, seen: Observed) -> list[Block]:
     """Why the guest cannot be made as wanted, in the order of the steps; empty when it can."""
     found = [*wanted.blocks, *_foreign(wanted, seen), *_refused(wanted, seen)]
     made = seen.engine if wanted.own_disks else seen.disk
-    if made is None and wanted.template is None and not wanted.adopted:
+    if made is None and wanted.template is None and wanted.needs_template:
         where = "on the node" if wanted.own_disks else "in the pool"
         text = f"the guest template is not {where} (yet)"
         found.append(Block(Type.GUEST_READY, Reason.GUEST_TEMPLATE_MISSING, text, stalled=False))

@@ -1,6 +1,7 @@
 """Bringing a guest's services up, beside the controller's passes.
 
-    WAITING     dockerd of the started guest answers: 1 to 2 s
+    WAITING     dockerd of the started guest answers: 1 to 2 s, half a minute in a VM; then the guest is told
+                where its registry is, if that cannot be done before
     COMPOSING   `docker compose up`: seconds, or minutes where images are pulled
 
 A pass only begins it and is woken when it ends or moves on. So a port can be edited, a guest be stopped or
@@ -17,16 +18,18 @@ from dataclasses import dataclass, field
 from dsecos_api.conditions import Reason, Type
 from dsecos_runtime import ClusterError, fault_point, get_logger
 
+from dsecos_agent.adapter_errors import RetryableError, UnsupportedError
 from dsecos_agent.compose.protocol import (
     Compose,
     ComposeFailedError,
     ConfigInvalidError,
     DockerUnavailableError,
+    GuestUnreachableError,
     ImageNotFoundError,
     RegistryUnreachableError,
     ServiceUnhealthyError,
 )
-from dsecos_agent.engines.errors import GuestNotRunningError
+from dsecos_agent.engines.errors import GuestNotRunningError, GuestSilentError
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.record import Records
 from dsecos_agent.guests.registry import NodeRegistry
@@ -35,6 +38,9 @@ from dsecos_agent.guests.state import BringUpProblem, BringUpState, Phase
 
 Environment = Callable[[str], Awaitable[Mapping[str, str]]]
 """The values of a Secret, by its name."""
+
+Prepare = Callable[[Wanted], Awaitable[None]]
+"""Makes a guest ready whose dockerd answers, before anything is pulled."""
 
 NUDGE = 3.0
 """Seconds from a change of an unhealthy guest's services to the next try."""
@@ -64,6 +70,7 @@ class Kind:
 _DOCKER = Kind(Type.DOCKER_READY, Reason.DOCKER_NOT_READY, 2, 60)
 _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (DockerUnavailableError, _DOCKER),
+    (GuestSilentError, _DOCKER),
     (ImageNotFoundError, Kind(Type.SERVICES_READY, Reason.IMAGE_NOT_FOUND, 60, 600, stalled=True)),
     (ConfigInvalidError, Kind(Type.SERVICES_READY, Reason.COMPOSE_INVALID, 600, 3600, stalled=True)),
     (RegistryUnreachableError, Kind(Type.SERVICES_READY, Reason.REGISTRY_UNREACHABLE, 5, 60)),
@@ -71,6 +78,8 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (ComposeFailedError, Kind(Type.SERVICES_READY, Reason.COMPOSE_FAILED, 10, 300)),
     (SecretMissingError, Kind(Type.SERVICES_READY, Reason.SECRET_NOT_FOUND, 5, 60)),
     (ClusterError, Kind(Type.SERVICES_READY, Reason.PROGRESSING, 2, 10)),
+    (UnsupportedError, Kind(Type.SERVICES_READY, Reason.UNSUPPORTED, 600, 3600, stalled=True)),
+    (RetryableError, Kind(Type.SERVICES_READY, Reason.PROGRESSING, 5, 60)),
 )
 _OTHER = Kind(Type.SERVICES_READY, Reason.COMPOSE_FAILED, 5, 300)
 
@@ -99,6 +108,7 @@ class BringUps:
         records: Records,
         environment: Environment,
         registry: NodeRegistry,
+        prepare: Prepare,
         *,
         parallel: int,
         docker_time_limit: float,
@@ -111,6 +121,7 @@ class BringUps:
         self._records = records
         self._environment = environment
         self._registry = registry
+        self._prepare = prepare
         self._slots = asyncio.Semaphore(parallel)
         self._docker_limit = docker_time_limit
         self._compose_limit = compose_time_limit
@@ -188,12 +199,13 @@ class BringUps:
         name, begun = wanted.name, time.monotonic()
         log = get_logger(guest=name)
         job.phase = Phase.WAITING
-        version = await self._compose.wait_ready(wanted.shared, time_limit=self._patience(name))
+        version = await self._compose.wait_ready(wanted.docker, time_limit=self._patience(name))
         log.info("docker answers", version=version, seconds=round(time.monotonic() - begun, 3))
         fault_point("guest-docker-ready")
+        await self._prepare(wanted)
         record = self._records.get(name)
         if record is not None and record.compose_digest == wanted.compose_digest:
-            verdict = judge(wanted.services, await self._compose.services(wanted.shared))
+            verdict = judge(wanted.services, await self._compose.services(wanted.docker))
             if not verdict.down:
                 return
             log.info("services are down", services=verdict.down)
@@ -254,8 +266,8 @@ def _message(error: Exception, services: Sequence[Expected]) -> str:
             return f"{image} is in no registry that this node may read"
         case RegistryUnreachableError():
             return f"{image} is not on the node, and its registry cannot be reached"
-        case DockerUnavailableError():
-            return "the guest's dockerd does not answer"
+        case DockerUnavailableError() | GuestSilentError():
+            return str(getattr(error, "told", GuestUnreachableError.told))
         case ClusterError():
             return "waits for the API server to read the secrets"
     return str(error) or repr(error)

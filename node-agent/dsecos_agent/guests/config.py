@@ -11,6 +11,7 @@ from dsecos_api.names import REGISTRY_HOST, VOLUME_MOUNT_ROOT
 from dsecos_api.quantity import to_bytes, to_millicores
 from dsecos_api.types import DeletionPolicy, RunPolicy
 
+from dsecos_agent.compose.protocol import InGuest, Where
 from dsecos_agent.engines.model import (
     Adopted,
     Capabilities,
@@ -35,8 +36,8 @@ SHARED = "/run/dsecos"
 """Where a guest sees its shared directory; its dockerd listens there too."""
 
 TRUST = "/etc/dsecos/registry-trust"
-"""Where a guest of an engine with OwnDisks sees the registry's authority: no colon goes into a mount
-point's path, so `inside` makes a link to it where Docker looks.
+"""Where a guest of an engine with OwnDisks and HostMounts sees the registry's authority: no colon goes into a
+mount point's path, so `inside` makes a link to it where Docker looks.
 """
 
 DEFAULT_ORDER = 100
@@ -161,6 +162,15 @@ def shared_of(guest: Guest, pool: str, node: Node) -> Path:
     if node.owns_disks(guest):
         return node.run / "guests" / guest.name
     return disk_of(node, pool, guest.name) / "shared"
+
+
+def docker_of(guest: Guest, pool: str, node: Node) -> Where:
+    """Where its dockerd is asked."""
+    if node.owns_disks(guest) and not node.capabilities.has(
+        GuestKind(guest.spec.type), Capability.HOST_MOUNTS
+    ):
+        return InGuest(guest.name, guest.spec.stack_ref.uid)
+    return shared_of(guest, pool, node)
 
 
 def disk_of(node: Node, pool: str, guest: str) -> Path:

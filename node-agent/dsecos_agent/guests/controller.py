@@ -245,7 +245,7 @@ class GuestController(Controller):
             return
         if seen.running and wish.run == "Running" and name not in self._docker_events:
             self._docker_events[name] = self._compose.subscribe(
-                wish.shared, lambda: self._docker_changed(name)
+                wish.docker, lambda: self._docker_changed(name)
             )
         elif not seen.running and name in self._docker_events:
             self._docker_events.pop(name).close()

@@ -9,14 +9,20 @@ from dsecos_api.conditions import Reason, Type
 from dsecos_api.quantity import to_bytes
 from dsecos_api.types import DeletionPolicy, DriftPolicy, RunPolicy
 
+from dsecos_agent.compose.protocol import Where
 from dsecos_agent.engines.errors import UnsafeConfigError
 from dsecos_agent.engines.model import Capability, ConfigDigest, GuestConfig, GuestKind
-from dsecos_agent.guests.config import Node, WantedVolume, config_of, shared_of
+from dsecos_agent.guests.config import Node, WantedVolume, config_of, docker_of
 from dsecos_agent.guests.record import Removal, VolumeFate
 from dsecos_agent.guests.services import Expected, expected
 from dsecos_agent.links.protocol import Bridge
 from dsecos_agent.storage.protocol import VolumeRef
 from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of, port_name
+
+NO_VOLUMES = (
+    "a VM has one disk and no volumes beside it: remove spec.volumes, and let named volumes of the compose"
+    " document hold the data, which then lies on that disk and goes with it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Wanted:
     cannot_migrate: str
     pool: str
     template: str | None
-    """Digest to clone, None when the node does not have it."""
+    """Digest to clone, None when the node does not have it. A VM is made from a template in its engine."""
     quota: int
     volumes: tuple[WantedVolume, ...]
     port: str | None
@@ -74,7 +80,8 @@ class Wanted:
     gateway: str
     config: GuestConfig
     digest: ConfigDigest
-    shared: Path
+    docker: Where
+    """Where its dockerd is asked."""
     document: str
     compose_digest: str
     secret_name: str | None
@@ -85,6 +92,20 @@ class Wanted:
     def adopted(self) -> bool:
         """Whether it is taken over: disks, network and what runs in it are its own."""
         return self.adopt is not None
+
+    @property
+    def shared(self) -> Path | None:
+        """The directory that host and guest share, to be made before the guest; None: its disk has one, or it
+        sees none.
+        """
+        if isinstance(self.docker, Path) and self.own_disks and not self.adopted:
+            return self.docker
+        return None
+
+    @property
+    def needs_template(self) -> bool:
+        """Whether it is made from a guest template of this node."""
+        return not self.adopted and self.config.kind is not GuestKind.VM
 
     @property
     def order(self) -> int:
@@ -141,7 +162,7 @@ def wanted(
         gateway="" if spec.network is None else spec.network.gateway,
         config=config,
         digest=_digest(config, digest, blocks),
-        shared=shared_of(guest, pool, node),
+        docker=docker_of(guest, pool, node),
         document="" if spec.compose is None else spec.compose.document,
         compose_digest="" if spec.compose is None else spec.compose.digest,
         secret_name=None if spec.compose is None else spec.compose.secret_name,
@@ -157,15 +178,10 @@ def _impossible(guest: Guest, kind: GuestKind, node: Node) -> list[str]:
         return [why] if why else []
     if kind not in node.capabilities.kinds:
         return [node.capabilities.why_not(kind, Capability.EXEC)]
-    needed = {
-        Capability.EXEC: "services are brought up by commands in the guest",
-        Capability.HOST_MOUNTS: "services are looked at through a directory that guest and host share",
-    }
-    return [
-        f"{node.capabilities.why_not(kind, each)}; {why}"
-        for each, why in needed.items()
-        if not node.capabilities.has(kind, each)
-    ]
+    if node.capabilities.has(kind, Capability.EXEC):
+        return []
+    why = "services are brought up by commands in the guest"
+    return [f"{node.capabilities.why_not(kind, Capability.EXEC)}; {why}"]
 
 
 def _removal(guest: Guest, pool: str, volumes: tuple[WantedVolume, ...], node: Node) -> Removal:
@@ -187,6 +203,9 @@ def _volumes(guest: Guest, node: Node, blocks: list[Block]) -> list[WantedVolume
     own_disks = node.owns_disks(guest)
     found: list[WantedVolume] = []
     if guest.spec.adopt is not None:
+        return found
+    if own_disks and guest.spec.volumes and GuestKind(guest.spec.type) is GuestKind.VM:
+        blocks.append(Block(Type.VOLUMES_READY, Reason.UNSUPPORTED, NO_VOLUMES))
         return found
     for volume in sorted(guest.spec.volumes, key=lambda volume: volume.name):
         policy = volume.deletion_policy or DeletionPolicy.RETAIN

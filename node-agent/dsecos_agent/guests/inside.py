@@ -1,17 +1,27 @@
 """Telling a guest that runs where its node's registry is, by a command in it.
 
-For guests whose disk cannot be written from outside; `rootfiles` does the same in a fresh clone.
+For guests whose disk cannot be written from outside; `rootfiles` does the same in a fresh clone. One that
+sees nothing of the host is told each time that its services are brought up: cloud-init writes /etc/hosts
+anew when it starts, and the registry's authority may have changed.
 """
+
+import asyncio
+from pathlib import Path
 
 from dsecos_api.names import REGISTRY_HOST
 
 from dsecos_agent.adapter_errors import RetryableError
+from dsecos_agent.compose.protocol import InGuest
 from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.guests.config import TRUST, trust_directory
+from dsecos_agent.guests.desired import Wanted
+from dsecos_agent.guests.record import Records
 
 TIME_LIMIT = 30.0
 SAID = 300
 """Characters of a failed command's words that are told."""
+
+AUTHORITY = "ca.crt"
 
 _SCRIPT = r"""
 set -eu
@@ -20,26 +30,63 @@ printf '%s %s\n' "$1" "$2" >>/etc/hosts.new
 cat /etc/hosts.new >/etc/hosts
 rm -f /etc/hosts.new
 mkdir -p "${4%/*}"
-[ -d "$4" ] || ln -s "$5" "$4"
 file=/etc/docker/daemon.json
+if [ -n "$5" ]; then
+    [ -d "$4" ] || ln -s "$5" "$4"
+else
+    mkdir -p "$4"
+    cat >"$4/.new"
+    [ -s "$4/.new" ] || rm "$4/.new"
+    [ ! -e "$4/.new" ] || mv "$4/.new" "$4/ca.crt"
+    [ -f "$file" ] || printf '{"registry-mirrors": []}\n' >"$file"
+fi
 if [ -f "$file" ] && ! grep -qF "\"$3\"" "$file"; then
     sed -i -E "s#(\"registry-mirrors\": *\[)[^]]*#\1\"$3\"#" "$file"
     pkill -HUP -x dockerd || true
 fi
 """
-"""Only the host's name and dockerd's list of mirrors are changed; dockerd(8) reads that list anew on
-SIGHUP.
+"""Only the host's name, the authority and dockerd's list of mirrors are changed; dockerd(8) reads that list
+anew on SIGHUP, and the authority with each pull. $5: where the authority is seen; empty: it is the input.
 """
 
 
-async def point_inside(engine: Engine, guest: str, owner_uid: str, gateway: str, port: int) -> None:
-    """Let the guest find its node's registry at its gateway. May be repeated.
+class Preparation:
+    """Prepares the guests of this node."""
 
-    Raises RetryableError when the guest cannot do it (yet), and what `exec` raises.
-    """
-    mirror = f"https://{REGISTRY_HOST}:{port}"
-    argv = ["/bin/sh", "-c", _SCRIPT, "sh", gateway, REGISTRY_HOST, mirror, trust_directory(port), TRUST]
-    result = await engine.exec(guest, owner_uid, argv, time_limit=TIME_LIMIT)
-    if result.exit_code != 0:
-        said = result.stderr.decode(errors="replace")[-SAID:].strip()
-        raise RetryableError(f"guest {guest} was not told where its registry is: {said}")
+    def __init__(self, engine: Engine, records: Records, trust: Path, port: int) -> None:
+        """`trust` holds the certificate that guests trust the registry by, which listens at `port`."""
+        self._engine = engine
+        self._records = records
+        self._trust = trust
+        self._port = port
+
+    async def prepare(self, wanted: Wanted) -> None:
+        """Let a guest that runs find its node's registry at its gateway. May be repeated.
+
+        Raises RetryableError when the guest cannot do it (yet), and what `exec` raises.
+        """
+        record = self._records.get(wanted.name)
+        apart = isinstance(wanted.docker, InGuest)
+        if not wanted.own_disks or (record is not None and record.prepared and not apart):
+            return
+        authority = await asyncio.to_thread(self._authority) if apart else b""
+        mirror = f"https://{REGISTRY_HOST}:{self._port}"
+        words = [wanted.gateway, REGISTRY_HOST, mirror, trust_directory(self._port), "" if apart else TRUST]
+        result = await self._engine.exec(
+            wanted.name,
+            wanted.owner_uid,
+            ["/bin/sh", "-c", _SCRIPT, "sh", *words],
+            stdin=authority,
+            time_limit=TIME_LIMIT,
+        )
+        if result.exit_code != 0:
+            said = result.stderr.decode(errors="replace")[-SAID:].strip()
+            raise RetryableError(f"guest {wanted.name} was not told where its registry is: {said}")
+        if record is None or not record.prepared:
+            self._records.update(wanted.name, wanted.owner_uid, prepared=True)
+
+    def _authority(self) -> bytes:
+        try:
+            return (self._trust / AUTHORITY).read_bytes()
+        except FileNotFoundError:
+            return b""  # the node has no registry

@@ -123,6 +123,6 @@ class Observer:
 
     async def _services(self, wanted: Wanted) -> tuple[Service, ...] | None:
         try:
-            return tuple(await self._compose.services(wanted.shared))
+            return tuple(await self._compose.services(wanted.docker))
         except DockerUnavailableError:
             return None

@@ -76,7 +76,7 @@ def _half_made(wanted: Wanted, seen: Observed) -> list[Action]:
 def _create(wanted: Wanted) -> Action:
     if wanted.adopted:
         return do.Adopt(wanted.config, wanted.digest.full)
-    return do.Create(wanted.config, wanted.digest.full, wanted.shared if wanted.own_disks else None)
+    return do.Create(wanted.config, wanted.digest.full, wanted.shared)
 
 
 def _settled(seen: Observed) -> bool:
@@ -219,8 +219,6 @@ def _up(wanted: Wanted, seen: Observed, *, restart: bool) -> list[Action]:
     if starts and wanted.bridge is not None and wanted.port is not None:
         # The engine makes the port; what keeps it from its neighbours is set once it is there.
         actions.append(do.AttachLink(wanted.port, wanted.bridge.name))
-    if wanted.own_disks and not (seen.record is not None and seen.record.prepared):
-        actions.append(do.PrepareInside(wanted.gateway))
     if starts or bring_up_due(wanted, seen):
         actions.append(do.BringUp(wanted.compose_digest))
     return actions

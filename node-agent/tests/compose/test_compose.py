@@ -11,8 +11,10 @@ from dsecos_agent.adapter_errors import NotFoundError
 from dsecos_agent.compose.protocol import (
     ComposeTimeoutError,
     ConfigInvalidError,
+    InGuest,
     RegistryUnreachableError,
     ServiceUnhealthyError,
+    Where,
 )
 from dsecos_agent.compose.runner import GuestCompose
 
@@ -47,6 +49,12 @@ def compose(guest: RunningGuest) -> GuestCompose:
     return guest.compose()
 
 
+@pytest.fixture(params=["shared", "commands"])
+def where(guest: RunningGuest, request: pytest.FixtureRequest) -> Where:
+    """Both ways to look at it."""
+    return guest.shared if request.param == "shared" else InGuest(NAME, OWNER)
+
+
 async def inside(guest: RunningGuest, *argv: str) -> str:
     result = await guest.engine().exec(NAME, OWNER, argv, time_limit=30)
     assert result.exit_code == 0, result
@@ -60,9 +68,11 @@ async def until(true: Callable[[], bool], limit: float = 15) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_up_waits_until_all_is_healthy(guest: RunningGuest, compose: GuestCompose) -> None:
+async def test_up_waits_until_all_is_healthy(
+    guest: RunningGuest, compose: GuestCompose, where: Where
+) -> None:
     await compose.up(NAME, OWNER, WEB, env={"password": SECRET}, time_limit=60)
-    (web,) = await compose.services(guest.shared)
+    (web,) = await compose.services(where)
     assert (web.name, web.image, web.state, web.health, web.restarts, web.exit_code) == (
         "web",
         "node:20",
@@ -73,7 +83,7 @@ async def test_up_waits_until_all_is_healthy(guest: RunningGuest, compose: Guest
     )
     assert web.image_id.startswith("sha256:")
     assert web.config_hash
-    assert await compose.logs(guest.shared, "web") == "up\n"
+    assert await compose.logs(where, "web") == "up\n"
     answer = await inside(guest, "docker", "exec", "app-web-1", "node", "-e", "console.log(process.env.P)")
     assert answer == SECRET + "\n"
 
@@ -99,21 +109,23 @@ async def test_no_secret_is_in_an_argument_list_or_a_file_of_the_guest(
     assert not [line for line in seen if secret.encode() in line]
 
 
-async def test_what_is_no_longer_wanted_goes(guest: RunningGuest, compose: GuestCompose) -> None:
+async def test_what_is_no_longer_wanted_goes(
+    guest: RunningGuest, compose: GuestCompose, where: Where
+) -> None:
     two = (
         SLEEPER
         + '  other: {image: "node:20", init: true, stop_grace_period: 1s, command: ["sleep", "1000"]}\n'
     )
     await compose.up(NAME, OWNER, two, env={}, time_limit=60)
-    assert [service.name for service in await compose.services(guest.shared)] == ["other", "web"]
+    assert [service.name for service in await compose.services(where)] == ["other", "web"]
     await compose.up(NAME, OWNER, SLEEPER, env={}, time_limit=60)
-    assert [service.name for service in await compose.services(guest.shared)] == ["web"]
+    assert [service.name for service in await compose.services(where)] == ["web"]
     await compose.down(NAME, OWNER, time_limit=60)
     await compose.down(NAME, OWNER, time_limit=60)
-    assert await compose.services(guest.shared) == []
+    assert await compose.services(where) == []
 
 
-async def test_failures_are_told_apart(guest: RunningGuest, compose: GuestCompose) -> None:
+async def test_failures_are_told_apart(guest: RunningGuest, compose: GuestCompose, where: Where) -> None:
     with pytest.raises(ConfigInvalidError):
         await compose.up(NAME, OWNER, "services: [", env={}, time_limit=60)
     with pytest.raises(RegistryUnreachableError) as failed:
@@ -124,7 +136,7 @@ async def test_failures_are_told_apart(guest: RunningGuest, compose: GuestCompos
     with pytest.raises(ServiceUnhealthyError) as unhealthy:
         await compose.up(NAME, OWNER, failing, env={}, time_limit=60)
     assert unhealthy.value.service == "web"
-    (web,) = await compose.services(guest.shared)
+    (web,) = await compose.services(where)
     assert (web.state, web.health) == ("running", "unhealthy")
 
 
@@ -167,16 +179,16 @@ async def test_changes_wake(guest: RunningGuest, compose: GuestCompose) -> None:
     watch.close()
 
 
-async def test_logs_are_bounded(guest: RunningGuest, compose: GuestCompose) -> None:
+async def test_logs_are_bounded(compose: GuestCompose, where: Where) -> None:
     talker = SLEEPER.replace('["sleep", "1000"]', '["sh", "-c", "seq 100000; sleep 1000"]')
     await compose.up(NAME, OWNER, talker, env={}, time_limit=60)
     for _ in range(100):
-        if "100000" in (text := await compose.logs(guest.shared, "web", tail=3)):
+        if "100000" in (text := await compose.logs(where, "web", tail=3)):
             break
         await asyncio.sleep(0.1)
     assert text == "99998\n99999\n100000\n"
     with pytest.raises(NotFoundError):
-        await compose.logs(guest.shared, "nosuch")
+        await compose.logs(where, "nosuch")
 
 
 def command_lines() -> list[bytes]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dsecos_agent.compose.protocol import InGuest
 from dsecos_agent.engines.errors import GuestFailedError
 from dsecos_agent.engines.model import (
     Capability,
@@ -18,6 +19,7 @@ from dsecos_agent.engines.model import (
 )
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.blocks import blocks
+from dsecos_agent.guests.config import Node
 from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.failures import ActionFailedError, explain
 from dsecos_agent.guests.lifecycle import begin, done
@@ -97,7 +99,6 @@ def test_it_is_started_when_its_port_is_known_and_its_rules_are_in_force() -> No
         "guest-firewall",
         "guest-start",
         "guest-attach",
-        "guest-prepare",
         "guest-bring-up",
     ]
     assert do.AttachLink(LINK, known.bridge.name if known.bridge else "") in found
@@ -121,22 +122,70 @@ def test_a_volume_that_is_to_outlive_its_guest_is_refused(policy: str | None) ->
     ]
 
 
-@pytest.mark.parametrize("missing", [Capability.EXEC, Capability.HOST_MOUNTS])
-def test_services_need_a_way_into_the_guest(missing: Capability) -> None:
+def without(missing: Capability) -> Node:
     kinds = {kind: found - {missing} for kind, found in PROXMOX.kinds.items()}
-    node = replace(PVE, capabilities=replace(PROXMOX, kinds=kinds))
-    wanted = wish(node=node, volumes=[])
+    return replace(PVE, capabilities=replace(PROXMOX, kinds=kinds))
+
+
+def test_services_need_a_way_into_the_guest() -> None:
+    wanted = wish(node=without(Capability.EXEC), volumes=[])
     assert [block.reason for block in wanted.blocks] == [Reason.UNSUPPORTED]
-    assert missing in wanted.blocks[0].message
+    assert Capability.EXEC in wanted.blocks[0].message
+
+
+def test_a_guest_that_sees_nothing_of_the_host_is_asked_by_commands_in_it() -> None:
+    wanted = wish(node=without(Capability.HOST_MOUNTS), volumes=[])
+    assert wanted.blocks == ()
+    assert wanted.config.mounts == ()
+    assert wanted.docker == InGuest(wanted.name, UID)
+    assert wanted.shared is None
+    assert wish(volumes=[]).docker == Path("/pools/default/guests/shop-12345678/shared")
 
 
 def test_a_vm_needs_an_engine_that_has_them() -> None:
     wanted = on_pve(type="vm")
     assert wanted.blocks[0].message == "proxmox 9 runs no guests of type vm"
-    kinds = {**PROXMOX.kinds, GuestKind.VM: frozenset({Capability.EXEC, Capability.OWN_DISKS})}
-    node = replace(PVE, capabilities=replace(PROXMOX, kinds=kinds))
-    wanted = wish(node=node, type="vm", volumes=[])
-    assert "services are looked at through a directory" in wanted.blocks[0].message
+
+
+# VMs
+
+MACHINES = replace(
+    PVE,
+    templates={},
+    capabilities=replace(
+        PROXMOX,
+        kinds={**PROXMOX.kinds, GuestKind.VM: frozenset({Capability.EXEC, Capability.OWN_DISKS})},
+    ),
+)
+
+
+def machine(*, link: str | None = LINK, **changes: Any) -> Wanted:
+    return wish(node=MACHINES, link=link, **{"type": "vm", "volumes": [], **changes})
+
+
+def test_a_vm_is_made_at_once_from_a_template_that_its_engine_has() -> None:
+    wanted = machine(link=None)
+    found = plan(wanted, seen(wanted, None, record=None))
+    assert found == [do.Create(wanted.config, wanted.digest.full, None)]
+    assert blocks(wish(node=MACHINES, volumes=[]), seen(wanted, None)), "a container waits for its own"
+
+
+def test_a_vm_lives_as_any_guest_does() -> None:
+    wanted = machine()
+    stopped = seen(wanted, GuestState.STOPPED)
+    assert names(plan(wanted, stopped)) == ["guest-start", "guest-attach", "guest-bring-up"]
+    assert do.Stop() in plan(machine(runPolicy="Stopped"), seen(wanted))
+    assert do.Destroy() in plan(machine(deleting=True), stopped)
+
+
+def test_a_vm_has_no_volumes_and_says_where_data_goes_instead() -> None:
+    wanted = machine(volumes=VOLUMES)
+    (block,) = wanted.blocks
+    assert (block.type, block.reason, block.stalled) == (Type.VOLUMES_READY, Reason.UNSUPPORTED, True)
+    assert "named volumes" in block.message
+    assert (wanted.volumes, wanted.config.disks) == ((), ())
+    assert plan(wanted, seen(wanted, None)) == []
+    assert do.Destroy() in plan(machine(volumes=VOLUMES, deleting=True), seen(wanted)), "it still goes"
 
 
 # Moving
