@@ -62,7 +62,7 @@ class TestKilled(AdoptingLxc):
     """At any point, and called again by the next agent."""
 
     @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
-    @pytest.mark.parametrize("number", range(1, 5))
+    @pytest.mark.parametrize("number", range(1, 6))
     async def test_an_adoption(
         self,
         engine: Engine,
@@ -83,7 +83,7 @@ class TestKilled(AdoptingLxc):
                 died = False
             except Killed:
                 died = True
-        assert died is (number <= (3 if running else 2))
+        assert died is (number <= (4 if running else 2))
         again = fresh()
         assert (await again.get("web") is None) is died
         assert await again.write_config(wanted(foreign)) is died
@@ -131,7 +131,7 @@ class TestKilled(AdoptingLxc):
         foreign = make()
         await foreign.start()
         with monkeypatch.context() as patch:
-            kill(patch, 3)
+            kill(patch, 4)
             with pytest.raises(Killed):
                 await engine.write_config(wanted(foreign))
         assert (home / "lxc/web/booted").exists(), "its life was noted already"
@@ -151,7 +151,7 @@ class TestKilled(AdoptingLxc):
         foreign = make()
         await foreign.start()
         with monkeypatch.context() as patch:
-            kill(patch, 3)
+            kill(patch, 4)
             with pytest.raises(Killed):
                 await engine.write_config(wanted(foreign))
         for call in (engine.stop("web", OWNER, grace=0), engine.destroy("web", OWNER)):

@@ -21,6 +21,9 @@ from dsecos_agent.engines.lxc.directory import GuestDirectory
 from dsecos_agent.engines.lxc.outside import CONFIG, Outside
 from dsecos_agent.engines.model import Adopted, GuestConfig, GuestKind, Limits, ObservedGuest
 
+BETWEEN = "between"
+"""Noted in place of a digest while limits are being set: what is in force then is of two minds."""
+
 
 class Adoption:
     """Between the guests and the host's own containers."""
@@ -143,9 +146,12 @@ class Adoption:
             # Its monitor has rebooted it with an older block of ours, whatever that said.
             which = cgroups.ALL
         # What has ended meanwhile is started with all of it.
+        noted = replace(life, digest=digest, owner_uid=config.owner_uid)
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            _apply(cgroups.of_process(life.init_pid), self._filled(config.limits, parts.own), which)
-            self._guests.note(config.name, replace(life, digest=digest, owner_uid=config.owner_uid))
+            group = cgroups.of_process(life.init_pid)
+            self._guests.note(config.name, replace(noted, digest=BETWEEN))
+            _apply(group, self._filled(config.limits, parts.own), which)
+            self._guests.note(config.name, noted)
 
     @staticmethod
     def _limits(text: str) -> Limits:
