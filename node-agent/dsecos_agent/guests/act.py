@@ -181,8 +181,6 @@ class Actor:
             self._records.update(name, owner, prepared=False, started=False, compose_digest=None)
         if isinstance(action, do.Create) and action.shared is not None:
             await asyncio.to_thread(make_shared, action.shared)
-        if isinstance(action, do.Adopt):
-            self._records.update(name, owner, limits_due=True)
         await self._engine.write_config(action.config)
         startup = action.config.startup
         self._records.update(
@@ -190,7 +188,6 @@ class Actor:
             owner,
             applied=(action.digest,),
             adopted=isinstance(action.config.root, Adopted),
-            limits_due=isinstance(action, do.Adopt),
             autostart=startup.autostart,
             order=startup.order,
             delay=startup.delay,

@@ -170,7 +170,7 @@ class Create(Action):
 
 @dataclass(frozen=True, slots=True)
 class Adopt(Action):
-    """Take over a guest that is there, as it is. Its limits are set live afterwards."""
+    """Take over a guest that is there, as it is, and limit it."""
 
     name: ClassVar = "guest-adopt"
     step: ClassVar = Type.GUEST_READY

@@ -4,7 +4,7 @@
     taken over        found by our marks, wherever it is
     removed           by somebody else: told, and left at that
 
-Whoever has the id of a guest that was removed is another guest, and nobody has asked for that one. What was
+Whoever has the id of a guest that was removed is another guest, and nobody has asked for it. What was
 known of the taking over is in the record; the object's status and its epoch tell it where the record is lost
 or another node's.
 """
@@ -27,7 +27,10 @@ OWN: dict[Type, str] = {
 
 RUNS = "it runs; what is in it is its own and not looked at"
 
-INSTEAD = "delete the Stack, and let another one adopt a guest"
+INSTEAD = (
+    "what has that id now may be another guest and is left alone;"
+    " delete the Stack, and let another one adopt the guest that is meant"
+)
 
 
 def lost(wanted: Wanted, seen: Observed) -> str:
@@ -35,12 +38,12 @@ def lost(wanted: Wanted, seen: Observed) -> str:
     if wanted.adopt is None or wanted.deleting or seen.engine is not None:
         return ""
     if seen.record is not None and seen.record.adopted:
-        text = f"somebody else removed the guest that was taken over as {wanted.adopt}"
+        text = f"somebody else removed the guest that was taken over as {wanted.adopt}, or our marks on it"
     elif wanted.epoch > 1:
-        text = f"it was placed before, and no guest of the engine carries its name; it was {wanted.adopt}"
+        text = f"it was placed before, and what was taken over as {wanted.adopt} carries its name no more"
     else:
         return ""
-    return f"{text}: who has that id now is another guest and left alone; {INSTEAD}"
+    return f"{text}: {INSTEAD}"
 
 
 def was_taken_over(life: Lifecycle | None) -> bool:

@@ -196,8 +196,7 @@ def _configuration(wanted: Wanted, seen: Observed, *, restart: bool) -> list[Act
     actions: list[Action] = []
     if wanted.own_disks and engine.disk_bytes is not None and engine.disk_bytes < wanted.quota:
         actions.append(do.ResizeDisk(wanted.quota))
-    limits_due = wanted.adopted and seen.record is not None and seen.record.limits_due
-    if (limits_due or engine.config_digest != digest) and not drift.held(wanted, seen):
+    if engine.config_digest != digest and not drift.held(wanted, seen):
         if seen.running and not restart and wanted.live_limits:
             actions.append(do.SetLimits(wanted.config.limits))
         actions.append(do.WriteConfig(wanted.config, digest))

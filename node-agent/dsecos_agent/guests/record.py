@@ -61,8 +61,6 @@ class Record:
     """
     adopted: bool = False
     """It was taken over: nobody looks for it by its id any more, and no rules of ours hold for it."""
-    limits_due: bool = False
-    """It was taken over, and while it runs its limits are still those that it had."""
     boot: str = ""
     """Boot of the host (boot_id) in which it was last up."""
     autostart: bool = False

@@ -31,7 +31,7 @@ class Outside(Model):
         owner = wanted.owner_uid
         match action:
             case do.Adopt(config=config, digest=digest):
-                self.update(owner, applied=(digest,), limits_due=True)
+                self.update(owner, applied=(digest,))
                 self._take(wanted)
                 self.update(owner, adopted=True, autostart=config.startup.autostart)
             case do.SetLimits(limits=limits):
@@ -42,7 +42,7 @@ class Outside(Model):
                 assert self.engine is not None
                 self.engine = replace(self.engine, config_digest=digest)
                 autostart = config.startup.autostart
-                self.update(owner, applied=(digest,), autostart=autostart, adopted=True, limits_due=False)
+                self.update(owner, applied=(digest,), autostart=autostart, adopted=True)
             case do.ResizeDisk(size=size):
                 assert self.engine is not None
                 self.engine = replace(self.engine, disk_bytes=size)
@@ -75,6 +75,7 @@ class Outside(Model):
             raise NotFoundError(f"there is no guest {wanted.adopt}")
         state = self.theirs.pop(wanted.adopt)
         self.taken.append(wanted.adopt)
+        self.limits = wanted.config.limits
         self.engine = ObservedGuest(
             name=wanted.name,
             owner_uid=wanted.owner_uid,

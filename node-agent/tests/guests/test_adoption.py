@@ -82,7 +82,7 @@ def test_it_needs_an_engine_that_can_take_it_over_and_nothing_else(kind: str) ->
 
 def test_one_that_runs_is_marked_and_limited_and_goes_on_running() -> None:
     model, wanted = Outside(), adopting()
-    assert names(converge(model, wanted)) == ["guest-adopt", "guest-limits", "guest-config"]
+    assert names(converge(model, wanted)) == ["guest-adopt"]
     assert (model.boots, model.taken) == (0, [ID])
     assert model.limits == wanted.config.limits
     assert model.life == [("Creating", "Adopted"), ("Running", "Adopted")]
@@ -115,12 +115,6 @@ def test_then_its_run_policy_holds(state: GuestState, policy: str, last: tuple[s
     assert model.life[-1] == last
     assert model.boots == 0
     assert blocks(wanted, model.seen(wanted)) == []
-
-
-def test_what_was_held_gets_its_limits_when_it_goes_on() -> None:
-    model, _ = taken(GuestState.SUSPENDED, runPolicy="Suspended")
-    assert model.limits is None
-    assert names(converge(model, adopting())) == ["guest-unfreeze", "guest-limits", "guest-config"]
 
 
 def test_a_restart_that_was_asked_for_before_is_none() -> None:
@@ -225,8 +219,9 @@ def test_who_has_its_id_now_is_another_guest(policy: str | None, changes: dict[s
     (block,) = blocks(wanted, model.seen(wanted))
     assert (block.reason, block.stalled) == (Reason.DRIFTED, True)
     assert block.message == (
-        "somebody else removed the guest that was taken over as 104: who has that id now is another guest"
-        " and left alone; delete the Stack, and let another one adopt a guest"
+        "somebody else removed the guest that was taken over as 104, or our marks on it: what has that id now"
+        " may be another guest and is left alone; delete the Stack, and let another one adopt the guest that"
+        " is meant"
     )
     found = told(model, driftPolicy=policy, **changes)
     assert (brief(found)["Ready"], brief(found)["Stalled"]) == (("False", "Drifted"), ("True", "Drifted"))
@@ -261,7 +256,7 @@ def test_a_node_that_it_comes_to_never_takes_it_over_by_its_id() -> None:
     assert model.taken == []
     (block,) = blocks(wanted, model.seen(wanted))
     assert (block.reason, block.stalled) == (Reason.DRIFTED, True)
-    assert block.message.startswith("it was placed before, and no guest of the engine carries its name")
+    assert block.message.startswith("it was placed before, and what was taken over as 104 carries its")
 
 
 # Giving up
@@ -426,8 +421,8 @@ def test_any_history_of_changes_kills_and_hands_ends_as_ordered_or_told(
         return
     assert seen.engine is not None
     assert str(seen.engine.state) == str(wanted.run)
-    if seen.running and wanted.report_drift is False:
-        assert model.limits == wanted.config.limits or "record" in [what for _, _, what in history]
+    if seen.running and not wanted.report_drift:
+        assert model.limits == wanted.config.limits
 
 
 @settings(max_examples=200, deadline=None)

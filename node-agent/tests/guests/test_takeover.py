@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from dsecos_agent.adapter_errors import NotFoundError
-from dsecos_agent.engines.model import GuestConfig, GuestState, Limits, ObservedGuest
+from dsecos_agent.engines.model import GuestConfig, GuestState, ObservedGuest
 from dsecos_agent.guests import actions as do
 from dsecos_agent.guests.act import Actor, Target
 from dsecos_agent.guests.desired import Wanted
@@ -38,9 +38,6 @@ class Calls:
             raise NotFoundError("there is no guest 104")
         self.asked.append("write")
         return True
-
-    async def set_limits(self, name: str, owner_uid: str, limits: Limits) -> None:
-        self.asked.append(f"limits of {name}")
 
     async def release(self, name: str, owner_uid: str) -> None:
         self.asked.append(f"release {name}")
@@ -85,21 +82,18 @@ def target(wanted: Wanted) -> Target:
     return Target(wanted.name, wanted.owner_uid, wanted)
 
 
-async def test_what_was_taken_over_is_remembered_and_its_limits_are_due(
-    actor: Actor, records: Records
-) -> None:
+async def test_what_was_taken_over_is_remembered(actor: Actor, records: Records) -> None:
     wanted = adopting()
     digest = wanted.digest.full
     await actor.act(target(wanted), do.Adopt(wanted.config, digest))
     found = records.get(NAME)
     assert found is not None
-    assert (found.adopted, found.limits_due, found.applied) == (True, True, (digest,))
+    assert (found.adopted, found.applied) == (True, (digest,))
     assert (found.autostart, found.order) == (True, 7), "it is started at boot like others"
-    await actor.act(target(wanted), do.SetLimits(wanted.config.limits))
     await actor.act(target(wanted), do.WriteConfig(wanted.config, digest))
     found = records.get(NAME)
     assert found is not None
-    assert (found.adopted, found.limits_due) == (True, False)
+    assert found.adopted
 
 
 async def test_what_could_not_be_taken_over_is_not_remembered_as_such(
@@ -156,8 +150,6 @@ async def _nothing(*_: object, **__: object) -> None:
 
 
 def test_a_removal_says_that_it_was_taken_over_also_to_the_next_process(tmp_path: Path) -> None:
-    record = Record(
-        UID, adopted=True, limits_due=True, removal=Removal(DeletionPolicy.RETAIN, None, (), True)
-    )
+    record = Record(UID, adopted=True, removal=Removal(DeletionPolicy.RETAIN, None, (), True))
     Records(tmp_path).put(NAME, record)
     assert Records(tmp_path).get(NAME) == record

@@ -113,13 +113,12 @@ def test_one_that_runs_is_taken_over_driven_and_given_back(pve: ProxmoxNode) -> 
     assert not (pve.settings.state / "guests" / f"{NAME}.json").exists()
 
 
-@pytest.mark.parametrize("point", ["guest-adopt", "guest-limits", "guest-config"])
-def test_killed_while_it_is_taken_over(pve: ProxmoxNode, point: str) -> None:
+def test_killed_while_it_is_taken_over(pve: ProxmoxNode) -> None:
     noticed = interruptions(pve)
     pve.stop()
-    pve.start(fault_point=point)
+    pve.start(fault_point="guest-adopt")
     pve.apply(adopting(pve))
-    eventually(pve.died, f"killed at {point}", 60)
+    eventually(pve.died, "killed", 60)
     pve.start()
     pve.wait_ready(NAME)
     assert life(pve) == [("Creating", "Adopted"), ("Running", "Adopted")]
@@ -161,7 +160,7 @@ def test_who_has_the_id_of_one_that_was_removed_is_another_guest(pve: ProxmoxNod
     before = seen(pve)
     pve.apply(adopting(pve, driftPolicy="Repair"))
     found = pve.wait_condition(NAME, "Stalled", "True", "Drifted")
-    assert "who has that id now is another guest and left alone" in found["message"]
+    assert "what has that id now may be another guest and is left alone" in found["message"]
     assert status(pve)["drift"] == ["guest"]
     # The record is lost as well: the object knows.
     pve.kill()
