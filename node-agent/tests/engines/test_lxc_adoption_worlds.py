@@ -1,5 +1,6 @@
 """LXC: adoption survives whoever is killed and whatever others do; what is not root's is refused."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +20,7 @@ from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.processes import check
 
 from .conftest import make_rootfs
-from .contract_hooks import OWNER, state_of
+from .contract_hooks import OWNER, STRANGER, state_of
 from .foreign import IDS, OURS, AdoptingLxc, Foreign, in_force, wanted
 
 MAKE = Callable[..., Foreign]
@@ -239,6 +240,21 @@ class TestBadWorlds(AdoptingLxc):
         with pytest.raises(NotFoundError, match=foreign.name):
             await engine.write_config(wanted(foreign))
         await engine.release("web", OWNER)
+
+    async def test_two_agents_never_have_the_same_one(self, engine: Engine, make: MAKE, home: Path) -> None:
+        foreign = make()
+        await foreign.start()
+        other = LxcEngine(home / "other", home / "run", IDS, outside=home / "host")
+        (home / "other").mkdir()
+        ends = await asyncio.gather(
+            engine.write_config(wanted(foreign)),
+            other.write_config(wanted(foreign, owner_uid=STRANGER)),
+            return_exceptions=True,
+        )
+        assert sorted(str(type(end)) for end in ends) == sorted(map(str, (bool, NotOursError)))
+        shown = [guest for each in (engine, other) for guest in await each.list_guests()]
+        assert [guest.engine_id for guest in shown] == [foreign.name]
+        assert shown[0].owner_uid == (OWNER if ends[0] is True else STRANGER)
 
     async def test_what_is_not_adopted_is_not_shown(self, engine: Engine, make: MAKE) -> None:
         foreign, other = make(), make()

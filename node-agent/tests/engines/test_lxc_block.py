@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from dsecos_agent.engines.lxc import block, counters
+from dsecos_agent.engines.lxc import block, cgroups, counters
 from dsecos_agent.engines.lxc.config import HostFacts
 from dsecos_agent.engines.model import (
     Limits,
@@ -85,3 +85,16 @@ def test_interfaces_are_counted_from_within(tmp_path: Path) -> None:
     assert counters.inside(7, tmp_path) == (11, 22)
     assert counters.inside(8, tmp_path) == (None, None), "it shares the host's"
     assert counters.inside(9, tmp_path) == (None, None)
+
+
+def test_only_limits_that_are_named_are_set(tmp_path: Path) -> None:
+    for name, now in (("cpu.max", "7 100000"), ("memory.swap.max", "max"), ("pids.max", "7")):
+        (tmp_path / name).write_text(now)
+    group = cgroups.GuestCgroup(dict.fromkeys(("cpu", "memory", "pids"), tmp_path), unified=True)
+    cgroups.apply(group, Limits(memory_bytes=MIB), frozenset({"memory"}))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "cpu.max": "7 100000",
+        "memory.max": str(MIB),
+        "memory.swap.max": "0",
+        "pids.max": "7",
+    }
