@@ -281,7 +281,7 @@ def move_work(cluster: Cluster, guest: Guest, target: str, *, restart: bool) -> 
 
 
 def _check_mounts(guest: Guest, task: Task) -> None:
-    """A directory of the node keeps a container there, unless it says that others have it too (pct.conf(5))."""
+    """A directory of the node keeps a container there, unless it is said to be everywhere (pct.conf(5))."""
     for key, value in guest.config.items():
         if lxc.stem(key) != "mp" or (kind := lxc.volume_type(value)) == "volume":
             continue

@@ -90,6 +90,16 @@ def test_refused_at_once(
     assert (refused.value.status_code, refused.value.content) == (500, message)
 
 
+@pytest.mark.parametrize("all_disks", [0, 1])
+def test_a_disk_that_no_configuration_names_goes_only_when_that_is_asked_for(
+    pve: Simulator, api: Any, container: Make, outcome: Outcome, all_disks: int
+) -> None:
+    container()
+    pve.world.storages["btr"].allocate("pve1", 102, 1 << 30)
+    assert outcome(api.nodes("pve1").lxc(102).delete(**{"destroy-unreferenced-disks": all_disks})) == "OK"
+    assert len([volume for volume in pve.world.volumes() if volume.vmid == 102]) == 1 - all_disks
+
+
 def test_stopping_what_is_stopped_is_refused_at_once(api: Any, container: Make) -> None:
     container()
     with pytest.raises(ResourceException, match="CT 102 not running"):

@@ -81,6 +81,13 @@ def test_a_running_one_takes_more_memory_at_its_next_start(api: Any, machine: Ma
     assert one.config.get(current=1)["memory"] == "4096"
 
 
+def test_a_balloon_holds_no_more_than_there_is(api: Any, machine: Make) -> None:
+    machine(memory=1024, balloon=512)
+    with pytest.raises(ResourceException, match="balloon value too large"):
+        api.nodes("pve1").qemu(200).config.put(memory=256)
+    api.nodes("pve1").qemu(200).config.put(memory=256, balloon=256)
+
+
 def test_commands_run_through_the_guest_agent(pve: Simulator, api: Any, machine: Make) -> None:
     def run(_guest: Guest, command: list[str], text: str) -> tuple[int, str, str]:
         return 3, f"{command} {text}", ""

@@ -130,6 +130,16 @@ async def test_what_an_administrator_had_pending_is_not_what_it_runs_with(
     assert (await engine.start("one", OWNER)).booted_digest == engine.digest(wanted).boot
 
 
+async def test_a_balloon_that_holds_more_than_it_is_to_have_is_made_smaller(
+    made: Lab, engine: ProxmoxEngine
+) -> None:
+    made.add_foreign(105, VM, running=True, memory="4096", balloon="2048")
+    await engine.write_config(shop(VM, limits=Limits(memory_bytes=GIB)))
+    guest = made.world.guest(105)
+    assert guest is not None
+    assert (guest.pending["memory"], guest.config["balloon"]) == ("1024", "1024")
+
+
 # Disks
 
 
@@ -202,7 +212,9 @@ async def test_a_guest_is_adopted_on_its_own_node(made: Lab, engine: ProxmoxEngi
 
 @KINDS
 async def test_an_adopted_guest_may_move_on(made: Lab, engine: ProxmoxEngine, kind: GuestKind) -> None:
-    made.add_foreign(105, kind, running=True)
+    # A directory of the node that is not said to be everywhere keeps a container where it is.
+    everywhere = {"mp0": "/srv/shop,mp=/srv/shop,shared=1"} if kind is CONTAINER else {}
+    made.add_foreign(105, kind, running=True, **everywhere)
     await engine.write_config(shop(kind))
     await engine.migrate("one", OWNER, "pve2")
     guest = await engine.get("one")

@@ -100,7 +100,7 @@ async def _one(engine: Engine, maker: Maker, call: Call) -> Result:
         match call.verb:
             case Verb.WRITE:
                 await engine.write_config(maker.config(name, call.wanted))
-            case Verb.START | Verb.SUSPEND | Verb.RESUME | Verb.DESTROY:
+            case Verb.START | Verb.SUSPEND | Verb.RESUME | Verb.DESTROY | Verb.RELEASE:
                 await getattr(engine, call.verb)(name, owner)
             case Verb.STOP | Verb.SHUTDOWN:
                 await getattr(engine, call.verb)(name, owner, grace=call.grace)

@@ -22,7 +22,7 @@ class Controller:
     """Brings guests to what is declared of them."""
 
     def __init__(self, engine: Engine, config: MakeConfig, owner_uid: str) -> None:
-        """Two things no engine shows are remembered from round to round: what was never destroyed, and
+        """Two things no engine shows are remembered from round to round: what was never removed, and
         limits of lives that were never given them.
         """
         self._engine = engine
@@ -30,7 +30,7 @@ class Controller:
         self._owner = owner_uid
         self.calls: list[str] = []
         """What was called, for the report of a failure."""
-        self._destroyed: set[str] = set()
+        self._removed: set[str] = set()
         self._limited: set[str] = set()
 
     async def converge(self, wanted: Mapping[str, Wanted], rounds: int) -> int:
@@ -75,9 +75,9 @@ class Controller:
         guest = await self._engine.get(name)
         before = len(self.calls)
         if want.state is None:
-            if guest is not None or name not in self._destroyed:
-                await self._call("destroy", name)
-                self._destroyed.add(name)
+            if guest is not None or name not in self._removed:
+                await self._call("release" if want.adopts else "destroy", name)
+                self._removed.add(name)
         elif guest is None:
             await self._write(name, want)
         elif guest.state in {GuestState.RUNNING, GuestState.STOPPED, GuestState.SUSPENDED}:

@@ -28,6 +28,9 @@ WEIGHTS = {
     Verb.MIGRATE: 2,
 }
 
+OF_ADOPTED = {Verb.DESTROY: Verb.RELEASE, Verb.MIGRATE: Verb.START}
+"""What happens to an adopted guest instead: it outlives us, and is there where it can be adopted again."""
+
 UNABLE = 0.2
 """Of a verb that the engine says it cannot do: asked for all the same, now and then."""
 
@@ -36,7 +39,7 @@ def generate(seed: int, words: Vocabulary) -> Schedule:
     """The schedule of this seed."""
     random = Random(seed)
     names = random.sample(sorted(words.guests), random.randint(1, len(words.guests)))
-    wanted = {name: Wanted(kind=words.guests[name]) for name in names}
+    wanted = {name: Wanted(words.guests[name], adopts=words.adopts.get(name, "")) for name in names}
     steps: list[Step] = [_first(random, wanted)]
     for _ in range(random.randint(7, 18)):
         if steps and random.random() < FAULTS:
@@ -88,6 +91,8 @@ def _call(random: Random, words: Vocabulary, guest: str, want: Wanted) -> Call:
     else:
         weights = [weight if words.can(want.kind, verb) else UNABLE for verb, weight in WEIGHTS.items()]
         verb = random.choices(list(WEIGHTS), weights)[0]
+    if want.adopts:
+        verb = OF_ADOPTED.get(verb, verb)
     snapshot = random.choice(("first", "second"))
     target = random.choice(words.nodes) if words.nodes else "elsewhere"
     grace = random.choice((0.0, 0.0, 1.0, 5.0))
@@ -107,6 +112,8 @@ def _declared(random: Random, verb: Verb, want: Wanted, snapshot: str, target: s
         return replace(changed, state=want.state or GuestState.STOPPED)
     if want.state is None:
         return want
+    if verb is Verb.RELEASE:
+        return Wanted(kind=want.kind, disk=want.disk, adopts=want.adopts)
     if verb is Verb.DESTROY:
         # Who kills the engine before it is gone and asks for it anew, finds a disk that no longer shrinks.
         return Wanted(kind=want.kind, disk=want.disk)

@@ -26,6 +26,8 @@ class Verb(enum.StrEnum):
     ROLLBACK = "rollback"
     REMOVE_SNAPSHOT = "remove_snapshot"
     MIGRATE = "migrate"
+    RELEASE = "release"
+    """Of a guest that is adopted by `WRITE`."""
 
 
 NEEDS = {
@@ -38,6 +40,7 @@ NEEDS = {
     Verb.ROLLBACK: Capability.SNAPSHOT,
     Verb.REMOVE_SNAPSHOT: Capability.SNAPSHOT,
     Verb.MIGRATE: Capability.MIGRATE,
+    Verb.RELEASE: Capability.ADOPT,
 }
 """Without it the call raises UnsupportedError and changes nothing."""
 
@@ -48,7 +51,7 @@ class Wanted:
 
     kind: GuestKind = GuestKind.CONTAINER
     state: GuestState | None = None
-    """None: it is not to exist."""
+    """None: it is not to exist, or not to be ours."""
     hostname: str = "first"
     memory: int = 64 * MIB
     disk: int = GIB
@@ -56,6 +59,8 @@ class Wanted:
     snapshots: frozenset[str] = frozenset()
     node: str | None = None
     """None: wherever it is."""
+    adopts: str = ""
+    """Id of a guest that was there before and outlives us; empty: we make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ class Schedule:
 
 def _told(want: Wanted) -> str:
     if want.state is None:
-        return "absent"
+        return f"given back ({want.adopts})" if want.adopts else "absent"
     return (
         f"{want.kind} {want.state}, hostname {want.hostname}, memory {want.memory // MIB}Mi, disk "
         f"{want.disk // GIB}Gi, snapshots {sorted(want.snapshots)}, node {want.node or 'any'}"
@@ -158,6 +163,8 @@ class Vocabulary:
     capabilities: Capabilities
     faults: Mapping[str, int]
     """How often, relative to each other."""
+    adopts: Mapping[str, str] = field(default_factory=dict)
+    """Those of the guests that are there before -> their ids."""
     nodes: tuple[str, ...] = ()
     moves: frozenset[str] = frozenset()
     """Faults after which nobody can say where the guest is to be."""

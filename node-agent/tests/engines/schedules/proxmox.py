@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dsecos_agent.engines.model import (
+    Adopted,
     Capabilities,
     GuestConfig,
     GuestKind,
@@ -37,7 +38,25 @@ OWNER = "5e0f6b8e-0000-4000-8000-000000000001"
 NODES = ("pve1", "pve2")
 VMIDS = range(20000, 20040)
 TEMPLATE = 9000
-GUESTS = {"one": GuestKind.CONTAINER, "two": GuestKind.CONTAINER, "three": GuestKind.VM}
+GUESTS = {
+    "one": GuestKind.CONTAINER,
+    "two": GuestKind.CONTAINER,
+    "three": GuestKind.VM,
+    "four": GuestKind.CONTAINER,
+    "five": GuestKind.VM,
+}
+ADOPTED = {"four": 110, "five": 111}
+"""Those that were there before."""
+THEIRS = {
+    "tags": "ann",
+    "description": "Ask Ann.",
+    "onboot": "1",
+    "startup": "order=3,down=9",
+    "memory": "512",
+    "cores": "2",
+}
+LIMITS = ("cpulimit", "memory")
+"""What stays as we have set it when a guest is given back."""
 PACE = 0.02
 """Of the simulator: a task takes some 0.1 s, so that kills find it on its way."""
 IDLE = 20.0
@@ -96,7 +115,11 @@ class ProxmoxWorld:
         return make_engine(self._settings, self._home)
 
     def config(self, name: str, wanted: Wanted) -> GuestConfig:
-        """A guest on a bridge, with a disk of its own."""
+        """A guest on a bridge, with a disk of its own; or one that was there before."""
+        limits = Limits(cpu_millis=500, memory_bytes=wanted.memory)
+        if wanted.adopts:
+            root = Adopted(wanted.adopts)
+            return GuestConfig(name, OWNER, root, None, kind=wanted.kind, limits=limits)
         number = list(GUESTS).index(name)
         port = NetworkInterface(
             host_name="unused",
@@ -113,7 +136,7 @@ class ProxmoxWorld:
             kind=wanted.kind,
             hostname=wanted.hostname,
             interfaces=(port,),
-            limits=Limits(cpu_millis=500, memory_bytes=wanted.memory),
+            limits=limits,
         )
 
     # For the player
@@ -124,6 +147,7 @@ class ProxmoxWorld:
             GUESTS,
             capabilities,
             {**BY_PEOPLE, **dict.fromkeys(KINDS, 1), "calm": 4},
+            adopts={name: f"{vmid}" for name, vmid in ADOPTED.items()},
             nodes=NODES,
             moves=frozenset({"moved by HA"}),
             kill_within=24,
@@ -194,6 +218,7 @@ class _Stage:
         self._world = World(nodes=NODES, pace=PACE)
         self._simulator = Simulator(self._world, faults=self._weather.faults())
         self._foreign: dict[int, tuple[str, dict[str, str]]] = {}
+        self._adoptables: dict[int, dict[str, str]] = {}
         self._histories = Histories(self._simulator, TOKEN)
         self._weather.taken = self._take
 
@@ -225,7 +250,7 @@ class _Stage:
         }
 
     def reset(self) -> None:
-        """Take away all guests; two that are not ours are there again."""
+        """Take away all guests; two that are not ours are there again, and two that can be adopted."""
         self.heal()
         self._simulator.tasks.wait_idle(IDLE)
         for vmid in list(self._world.guests):
@@ -247,6 +272,8 @@ class _Stage:
         )
         self._take(VMIDS.start + 1, hostname="one", description="of somebody else", status="running")
         self._take(105, hostname="two", memory="512")
+        for vmid in ADOPTED.values():
+            self._adoptable(vmid)
 
     def fault(self, name: str, guest: str, number: int) -> bool:
         """By people, or by the weather."""
@@ -277,13 +304,18 @@ class _Stage:
         found = [*self._beside(wanted), *self._foreign_touched(), *self._histories.doubled()]
         for name, want in wanted.items():
             found += self._judge(name, want)
+        found += self._not_given_back(wanted)
         errors = sorted(set(self._simulator.schema_errors))
         return [*found, *(f"the simulator broke its schema: {error}" for error in errors)]
 
     # Looking
 
     def _ours(self) -> list[Guest]:
-        return [guest for vmid, guest in self._world.guests.items() if vmid not in self._foreign]
+        theirs = {*self._foreign, *(vmid for vmid in self._adoptables if not self._is_marked(vmid))}
+        return [guest for vmid, guest in self._world.guests.items() if vmid not in theirs]
+
+    def _is_marked(self, vmid: int) -> bool:
+        return "dsecos" in str(self._world.guests[vmid].config)
 
     def _named(self, name: str) -> list[Guest]:
         return [guest for guest in self._ours() if f"dsecos-guest-{name}" in _tags(guest)]
@@ -331,9 +363,22 @@ class _Stage:
             "pending": {},
             "disks": 1,
         }
+        if want.adopts:
+            del declared["hostname"]
         for key, value in declared.items():
             if now[key] != value:
                 yield f"{name} ({guest.vmid}): {key} is {now[key]!r}, declared {value!r}"
+
+    def _not_given_back(self, wanted: Mapping[str, Wanted]) -> Iterator[str]:
+        for vmid, before in self._adoptables.items():
+            config, ours = self._world.guests[vmid].config, set[str]()
+            if any(want.adopts == f"{vmid}" and want.state is not None for want in wanted.values()):
+                ours = {"tags", "description", "onboot", "startup"}
+            for key in sorted({*config, *before} - {*LIMITS, *ours}):
+                # A disk may have grown, and Proxmox VE ends a description with a line's end.
+                now, then = (each.get(key, "").partition(",size=")[0].strip() for each in (config, before))
+                if now != then:
+                    yield f"guest {vmid} was {then!r} in {key}, and is {now!r}"
 
     def _foreign_touched(self) -> Iterator[str]:
         for vmid, (status, config) in self._foreign.items():
@@ -345,19 +390,33 @@ class _Stage:
 
     # People
 
+    def _adoptable(self, vmid: int) -> None:
+        kind = next(GUESTS[name] for name, each in ADOPTED.items() if each == vmid)
+        beside: dict[str, Any] = {"name": "old", "boot": "order=scsi0", "sockets": "2"}
+        if kind is GuestKind.CONTAINER:
+            beside = {"hostname": "old", "features": "keyctl=1"}
+        place: Any = {"node": NODES[0], "kind": "lxc" if kind is GuestKind.CONTAINER else "qemu"}
+        guest = self._world.add_guest(vmid, **place, storage="local-lvm", disk="1G", **{**THEIRS, **beside})
+        self._adoptables[vmid] = dict(guest.config)
+
     def _take(self, vmid: int, **config: Any) -> None:
         guest = self._world.add_guest(vmid, **{"hostname": "foreign", **config})
         self._foreign[vmid] = (guest.status, dict(guest.config))
 
     def _destroyed_by_hand(self, guest: Guest | None, number: int) -> bool:
-        if guest is not None and not guest.lock:
+        if guest is not None and not guest.lock and guest.vmid not in self._adoptables:
             self._world.destroy_guest(guest.vmid)
             self._histories.disturbed(guest.vmid)
         return guest is not None
 
     def _changed_by_hand(self, guest: Guest | None, number: int) -> bool:
         changes = ({"memory": "77"}, {"hostname": "hacked"}, {"onboot": "1"}, {"swap": "99"})[number % 4]
-        if guest is not None:
+        if guest is not None and guest.vmid in self._adoptables:
+            # What else somebody changes of such a guest is his.
+            changes = ({"memory": "77"}, {"onboot": "1"}, {"cpulimit": "3"})[number % 3]
+        if guest is not None and guest.kind == "qemu" and guest.status == "running" and "memory" in changes:
+            guest.pending.update(changes)
+        elif guest is not None:
             self._world.change_config(guest.vmid, **changes)
         return guest is not None
 
@@ -375,7 +434,7 @@ class _Stage:
         return True
 
     def _moved_by_ha(self, guest: Guest | None, number: int) -> bool:
-        if guest is None or guest.lock:
+        if guest is None or guest.lock or guest.vmid in self._adoptables:
             return False
         self._world.move_guest(guest.vmid, NODES[1 - NODES.index(guest.node)])
         return True

@@ -106,6 +106,7 @@ def _change(request: Request) -> Guest:
     guests.check_digest(guest, request.text("digest"))
     if not request.flag("skiplock"):
         guests.check_lock(guest)
+    _check_balloon(guest, options)
     lxc.check_networks(request, options)
     qemu.check_disks(request, options)
     try:
@@ -114,6 +115,15 @@ def _change(request: Request) -> Guest:
         raise failure(str(error)) from error
     _store(request, guest, options, deleted)
     return guest
+
+
+def _check_balloon(guest: Guest, options: dict[str, str]) -> None:
+    if not {"memory", "balloon"} & options.keys():
+        return
+    waiting = {key: text for key, text in guest.pending.items() if text}
+    wanted = {"memory": "512", "balloon": "0"} | guest.config | waiting | options
+    if int(wanted["balloon"]) > int(properties.split(wanted["memory"], "current")["current"]):
+        raise failure("balloon value too large (must be smaller than assigned memory)")
 
 
 COLD = {"memory", "cores", "sockets", "cpu", "machine", "bios", "scsihw", "vga", "agent", "numa", "boot"}
