@@ -92,6 +92,20 @@ def _order(observed: Observed, claim: Claim, source: Guest) -> list[Action]:
     return [ApplyGuest(with_spec(source, migrate=order), "guest-migrate")]
 
 
+def call_off(observed: Observed, claim: Claim, source: Guest, now: datetime) -> list[Action] | None:
+    """What a removal has to wait for: an engine may be at it, and what it moves would be left behind.
+
+    None: the guest is where it was and stays there.
+    """
+    if source.spec.migrate is not None and not has_arrived(source, claim.moving_to or ""):
+        return [ApplyGuest(with_spec(source, migrate=None, paused=None), "guest-migrate-withdraw")]
+    if not reported(source):
+        return []
+    if source.spec.migrate is None and _after_failure(observed, claim, source) == [_give_back(claim)]:
+        return None
+    return under_way(observed, replace(claim, failed_move=None), now)
+
+
 def _give_back(claim: Claim) -> Action:
     return WriteClaim(replace(claim, moving_to=None), "stack-give-back")
 

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dsecos_api import KubeObject, Type
+from dsecos_api import Guest, KubeObject, Type
+from dsecos_api.guest import GuestCompose, GuestNetwork
 from dsecos_control_plane import credentials, objects
 from dsecos_control_plane.credentials import Account
 from dsecos_control_plane.identity import Identity, identity
@@ -228,6 +229,18 @@ def _resource(raw: Object) -> Resource[Object]:
     kind = raw["kind"]
     cluster_scoped = kind in ("Namespace", "Node", "License", "ClusterRole")
     return Resource(group, version, kind.lower() + "s", kind, namespaced=not cluster_scoped)
+
+
+def network(guest: Guest) -> GuestNetwork:
+    """The network of a guest that was not adopted."""
+    assert guest.spec.network is not None
+    return guest.spec.network
+
+
+def compose(guest: Guest) -> GuestCompose:
+    """The document of a guest that was not adopted."""
+    assert guest.spec.compose is not None
+    return guest.spec.compose
 
 
 # What tests apply

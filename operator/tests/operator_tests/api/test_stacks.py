@@ -11,6 +11,7 @@ import pytest
 from dsecos_api import Guest, Reason, Stack, Type
 from dsecos_api.conditions import STACK_STEPS
 from dsecos_api.names import OPERATOR_FINALIZER
+from dsecos_operator.stacks.guests import id_base_of
 from dsecos_runtime import (
     CONFIG_MAP,
     EVENT,
@@ -27,7 +28,7 @@ from dsecos_runtime import (
 
 from . import cloud as given
 from .agent import PretendAgent
-from .cloud import Cloud, message, reason, truth, until
+from .cloud import Cloud, compose, message, network, reason, truth, until
 from .conftest import Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -76,8 +77,8 @@ class TestToReady:
         assert reason(stack, Type.REGISTERED) == Reason.NOT_CONFIGURED
         guest = await guest_of(cloud, stack)
         assert guest.spec.stack_ref.uid == stack.uid
-        assert guest.spec.id_map.base >= cloud.settings.guest_id_base
-        assert guest.spec.network.gateway == tenant.cidr.replace(".0/24", ".1")
+        assert (id_base_of(guest) or 0) >= cloud.settings.guest_id_base
+        assert network(guest).gateway == tenant.cidr.replace(".0/24", ".1")
         assert ("Normal", "Serving") in await events_of(cloud, "shop", tenant.name)
         zone = await cloud.wait(
             NETWORK_ZONE, "backend", tenant.name, lambda each: reason(each, Type.READY) == Reason.IN_FORCE
@@ -125,15 +126,15 @@ class TestToReady:
         assert "hunter2" not in json.dumps(guest.to_dict())
         copied = await cloud.admin.get(SECRET, guest.name, NODE_SPACE)
         assert base64.b64decode(copied["data"]["postgresPassword"]) == b"hunter2"
-        assert guest.spec.compose.secret_name == guest.name
+        assert compose(guest).secret_name == guest.name
 
         await cloud.apply(given.secret("shop-db", tenant.name, password="correct horse"))
         changed = await cloud.wait(
-            GUEST, guest.name, NODE_SPACE, lambda each: each.spec.compose.digest != guest.spec.compose.digest
+            GUEST, guest.name, NODE_SPACE, lambda each: compose(each).digest != compose(guest).digest
         )
         copied = await cloud.admin.get(SECRET, guest.name, NODE_SPACE)
         assert base64.b64decode(copied["data"]["postgresPassword"]) == b"correct horse"
-        assert changed.spec.compose.document == guest.spec.compose.document
+        assert compose(changed).document == compose(guest).document
 
         await cloud.delete(SECRET, guest.name, NODE_SPACE)
         await until(
@@ -155,7 +156,7 @@ class TestToReady:
         stack = await cloud.ready("conf", tenant.name)
         await cloud.apply(config("node:22"))
         await cloud.wait(
-            GUEST, stack.status.guest or "", NODE_SPACE, lambda each: "node:22" in each.spec.compose.document
+            GUEST, stack.status.guest or "", NODE_SPACE, lambda each: "node:22" in compose(each).document
         )
 
 
@@ -170,8 +171,8 @@ class TestChanges:
                 "shop", tenant.name, expose=[{"port": 3000, "from": ["10.0.0.0/8"], "hostPort": 23005}]
             )
         )
-        after = await cloud.wait(GUEST, before.name, NODE_SPACE, lambda each: bool(each.spec.network.ports))
-        kept = after.spec.network.model_copy(update={"ports": []})
+        after = await cloud.wait(GUEST, before.name, NODE_SPACE, lambda each: bool(network(each).ports))
+        kept = network(after).model_copy(update={"ports": []})
         assert after.spec.model_copy(update={"network": kept}) == before.spec
         await cloud.ready("shop", tenant.name)
 
@@ -213,7 +214,7 @@ class TestChanges:
         await cloud.apply(given.stack("shop", tenant.name, inline=other))
         guest = await guest_of(cloud, await cloud.ready("shop", tenant.name))
         assert not guest.spec.paused
-        assert "node:22" in guest.spec.compose.document
+        assert "node:22" in compose(guest).document
 
     async def test_what_the_agent_says_is_mirrored(
         self, cloud: Cloud, tenant: Tenant, agent: PretendAgent
@@ -357,8 +358,8 @@ class TestPlacing:
         stacks = [await cloud.ready(name, tenant.name, 60) for name in names]
         guests = [await guest_of(cloud, each) for each in stacks]
         assert len({each.status.address for each in stacks}) == 8
-        assert len({each.spec.id_map.base for each in guests}) == 8
-        assert len({each.spec.network.mac for each in guests}) == 8
+        assert len({id_base_of(each) for each in guests}) == 8
+        assert len({network(each).mac for each in guests}) == 8
 
     async def test_a_host_port_that_is_taken(self, cloud: Cloud, tenant: Tenant) -> None:
         expose = [{"port": 3000, "from": ["0.0.0.0/0"], "hostPort": 23010}]
