@@ -27,6 +27,11 @@ def limits(asked: Limits) -> dict[str, str]:
     return cpu | ({} if asked.memory_bytes is None else {"memory": options.memory_mib(asked)})
 
 
+def takes_memory_live(raw: Raw) -> bool:
+    """Whether a running VM may take more memory at once (qm(1), hotplug), which ours never do."""
+    return "memory" in str(raw.get("hotplug", "")).replace(";", ",").split(",")
+
+
 def released(raw: Raw) -> Changes:
     """What to set and to delete so that it is as it was, but for its limits."""
     to_set, unwanted = options.unmarked(raw)

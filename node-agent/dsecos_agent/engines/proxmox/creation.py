@@ -9,7 +9,16 @@ from dsecos_runtime import get_logger
 from dsecos_agent.adapter_errors import UnsupportedError
 from dsecos_agent.engines.errors import GuestLockedError, ImageMissingError
 from dsecos_agent.engines.model import Adopted, GuestConfig, GuestKind
-from dsecos_agent.engines.proxmox import adoption, container, forms, machine, options, properties, refusals
+from dsecos_agent.engines.proxmox import (
+    adopted,
+    adoption,
+    container,
+    forms,
+    machine,
+    options,
+    properties,
+    refusals,
+)
 from dsecos_agent.engines.proxmox.access import Access, Found, is_unfinished
 from dsecos_agent.engines.proxmox.lifecycle import Lifecycle
 from dsecos_agent.engines.proxmox.places import Listing, Place
@@ -222,9 +231,14 @@ class Creation:
             # Nobody noted it when that life began.
             running = await self._access.client.get(f"{found.place.path}/config", current=True)
             boot = form.found_digests({**running, **_words(found.raw), **_words(to_set)}).boot
+        after = {**found.raw, **to_set}
         if boot:
-            to_set = {**to_set, **options.booted({**found.raw, **to_set}, boot)}
-        await self._access.put(found, to_set, unwanted)
+            to_set = {**to_set, **options.changes(options.booted(after, boot), (), after)[0]}
+        if to_set or unwanted:
+            await self._access.put(found, to_set, unwanted)
+        if "memory" in to_set and isinstance(config.root, Adopted) and adopted.takes_memory_live(found.raw):
+            # Whether it did is known only now.
+            await self._put(config, Found(found.place, await self._access.config(found.place)), {}, ())
 
     async def resize(self, name: str, place: Place, disk: str, size: int) -> None:
         """Make a disk `size` bytes large, within a step. Raises OutOfSpaceError, UnsupportedError."""

@@ -130,6 +130,20 @@ async def test_what_an_administrator_had_pending_is_not_what_it_runs_with(
     assert (await engine.start("one", OWNER)).booted_digest == engine.digest(wanted).boot
 
 
+@pytest.mark.parametrize(("numa", "due"), [("1", False), ("0", True)], ids=["plugged", "not-plugged"])
+async def test_a_vm_that_takes_memory_while_it_runs_needs_no_restart_for_it(
+    made: Lab, engine: ProxmoxEngine, numa: str, due: bool
+) -> None:
+    made.add_foreign(105, VM, running=True, hotplug="network,disk,memory", numa=numa)
+    await engine.write_config(shop(VM, limits=Limits(1500, GIB)))
+    more = shop(VM, limits=Limits(1500, 2 * GIB))
+    assert await engine.write_config(more)
+    guest = await engine.get("one")
+    assert guest is not None
+    assert (guest.booted_digest != engine.digest(more).boot) is due
+    assert not await engine.write_config(more)
+
+
 async def test_a_balloon_that_holds_more_than_it_is_to_have_is_made_smaller(
     made: Lab, engine: ProxmoxEngine
 ) -> None:

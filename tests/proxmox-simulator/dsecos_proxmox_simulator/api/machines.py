@@ -134,8 +134,11 @@ def _store(request: Request, guest: Guest, options: dict[str, str], deleted: lis
     changes: dict[str, str | None] = dict(options) | dict.fromkeys(deleted)
     for name in filter(None, request.text("revert").split(",")):
         guest.pending.pop(name, None)
+    # Without NUMA there is no place to plug memory into.
+    plugs = guest.config.get("numa") == "1" and "memory" in guest.config.get("hotplug", "").split(",")
     for key, value in changes.items():
-        if guest.status == "running" and key in COLD and guest.config.get(key) != value:
+        is_cold = key in COLD and not (plugs and key == "memory")
+        if guest.status == "running" and is_cold and guest.config.get(key) != value:
             guest.pending[key] = value
             continue
         if value is None and is_disk_key(key) and not key.startswith("unused") and key in guest.config:
