@@ -1,7 +1,7 @@
 """The agent's process on a simulated Proxmox VE: the whole agent, but for what cannot be there.
 
     real            controllers, Proxmox engine and its API over HTTPS, bridges, nftables, API server
-    double          what root does on the node itself (pct), guests' network ports, the Docker in a guest
+    double          what root does on the node itself (pct), guests' network ports, the Docker in a container
 
 Run as a program by `proxmox.py`; never part of the product.
 """
@@ -15,7 +15,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dsecos_agent.compose.protocol import Service
+from dsecos_agent.compose.protocol import InGuest, Service, Where
+from dsecos_agent.compose.runner import GuestCompose
 from dsecos_agent.engines.model import ExecResult, GuestConfig, GuestKind, GuestState, ObservedGuest
 from dsecos_agent.engines.protocol import Console, Engine, Watch
 from dsecos_agent.engines.proxmox.client import Client
@@ -149,39 +150,43 @@ class NoWatch:
         """Nothing to end."""
 
 
-class FileCompose:
-    """A Docker that brings everything up at once; what is up is in a file, as it would be on the guest's
-    disk.
+class FileCompose(GuestCompose):
+    """A container's Docker that brings everything up at once; what is up is in a file, as it would be on the
+    guest's disk. A VM's Docker is asked in it, as always.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        super().__init__(engine, sleep=HastyClock().sleep)
         self._folder = folder
+        self._apart: set[str] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
-    async def wait_ready(self, shared: Path, *, time_limit: float) -> str:
+    async def wait_ready(self, where: Where, *, time_limit: float) -> str:
+        if isinstance(where, InGuest):
+            self._apart.add(where.guest)
+            return await super().wait_ready(where, time_limit=time_limit)
         return "double"
 
     async def up(
         self, guest: str, owner_uid: str, document: str, *, env: Mapping[str, str], time_limit: float
     ) -> None:
+        if guest in self._apart:
+            await super().up(guest, owner_uid, document, env=env, time_limit=time_limit)
+            return
         names = [service.name for service in expected(document)]
         (self._folder / guest).write_text(json.dumps(names))
 
-    async def down(self, guest: str, owner_uid: str, *, time_limit: float) -> None:
-        (self._folder / guest).unlink(missing_ok=True)
-
-    async def services(self, shared: Path) -> Sequence[Service]:
+    async def services(self, where: Where) -> Sequence[Service]:
+        if isinstance(where, InGuest):
+            return await super().services(where)
         try:
-            names = json.loads((self._folder / shared.name).read_text())
+            names = json.loads((self._folder / where.name).read_text())
         except FileNotFoundError:
             names = []
         return [Service(name, "image", "sha256:0", "running", "healthy", 0, None, "0") for name in names]
 
-    async def logs(self, shared: Path, service: str, *, tail: int = 100) -> str:
-        return ""
-
-    def subscribe(self, shared: Path, callback: Callable[[], None]) -> Watch:
-        return NoWatch()
+    def subscribe(self, where: Where, callback: Callable[[], None]) -> Watch:
+        return super().subscribe(where, callback) if isinstance(where, InGuest) else NoWatch()
 
 
 def agent(settings: AgentSettings) -> Agent:
@@ -195,7 +200,8 @@ def agent(settings: AgentSettings) -> Agent:
         )
         return WiredEngine(wish, links, settings.state / "proxmox", settings.images)
 
-    host = replace(Host.of(settings), links=links, compose=FileCompose(settings.home / "docker"))
+    host = replace(Host.of(settings), links=links)
+    host = replace(host, compose=FileCompose(host.engine, settings.home / "docker"))
     return Agent(settings, host, build)
 
 
