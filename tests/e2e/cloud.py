@@ -70,7 +70,7 @@ class Cloud:
     @property
     def host_lxc(self) -> Path:
         """Where containers that were made by hand are looked for; the machine's own are left alone."""
-        return self.home.with_name(f"{self.home.name}-by-hand")
+        return Path(f"/tmp/by-hand-{self.port_base}")
 
     def dsecos(self, *args: str) -> str:
         """Run the command as the machine's administrator; what it prints is returned."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.byhand import ByHand
 from tests.e2e.cloud import Cloud, kind, namespace, remove, secret, until
 
 CLOUD = Cloud(
@@ -39,9 +40,21 @@ def footprint(cloud: Cloud) -> set[str]:
     return {line for line in lines if any(mark in line for mark in ours) or line.endswith(ports)}
 
 
+@pytest.fixture
+def by_hand() -> Iterator[ByHand]:
+    """A container of the machine's own, which runs."""
+    container = ByHand(CLOUD)
+    container.remove()
+    container.make()
+    container.start()
+    yield container
+    container.remove()
+
+
 @pytest.mark.timeout(1200)
-def test_up_down_up_clean(life: Cloud) -> None:
+def test_up_down_up_clean(life: Cloud, by_hand: ByHand) -> None:
     before = footprint(life)
+    own, init = by_hand.config.read_bytes(), by_hand.init
 
     started = time.monotonic()
     life.launch("up", "--without-sample")
@@ -60,6 +73,7 @@ def test_up_down_up_clean(life: Cloud) -> None:
     )
     life.wait_ready("shop")
     until(lambda: life.http(22500)[0] == 200, 20)
+    by_hand.adopt(life, "wiki")
 
     versions = {o["metadata"]["uid"]: o["metadata"]["resourceVersion"] for o in life.find("dsecos")}
     pids = [life.process(name) for name in ("etcd", "kube-apiserver", "operator", "agent")]
@@ -74,10 +88,12 @@ def test_up_down_up_clean(life: Cloud) -> None:
     assert not any(life.process(name) for name in ("etcd", "kube-apiserver", "operator", "agent"))
     rest = {line for line in footprint(life) - before if not line.startswith("home ")}
     assert rest == set(), "make down leaves the machine as it was, but for its data"
+    assert by_hand.init == init, "what was taken over is the machine's own and goes on"
 
     started = time.monotonic()
     life.launch("up", "--without-sample")
     life.wait_ready("shop")
+    life.wait_ready("wiki")
     until(lambda: life.http(22500)[0] == 200, 60)
     warm = time.monotonic() - started
     print(f"up {first:.1f} s, again {again:.1f} s, after down until HTTP 200 {warm:.1f} s")
@@ -85,3 +101,4 @@ def test_up_down_up_clean(life: Cloud) -> None:
     life.launch("clean")
     assert footprint(life) == before
     assert not life.home.exists()
+    assert (by_hand.init, by_hand.config.read_bytes()) == (init, own), "make clean gives it back"

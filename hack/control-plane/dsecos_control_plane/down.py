@@ -34,8 +34,10 @@ def clean(settings: Settings, steps: Steps) -> None:
     """Do what `down` does and remove all data.
 
     Raises:
-        ControlPlaneError: something could not be removed, or the home is not ours.
+        ControlPlaneError: something could not be removed or given back, or the home is not ours.
     """
     down(settings, steps)
+    with steps.step("Containers that were taken over") as say:
+        say(f"{len(host.give_back(settings))} given back")
     with steps.step(f"Data in {settings.home}"):
         home.remove(settings)

@@ -56,6 +56,18 @@ def stop_guests(settings: Settings, grace: int = STOP_SECONDS) -> list[str]:
     return [*found, *_kill_unreachable_guests(lxc)]
 
 
+def give_back(settings: Settings) -> list[str]:
+    """Have the agent's code release the host's own containers that guests have taken over; their names.
+
+    Raises:
+        CommandError: one could not be released; it names the container and what to do.
+    """
+    if not any((settings.home / "lxc").glob("*/adopted")):
+        return []
+    python = settings.home / "venv" / "agent" / "bin" / "python"
+    return run([python, "-m", "dsecos_agent.release"], env=settings.environment()).split()
+
+
 def _kill_unreachable_guests(lxc: Path) -> list[str]:
     """Kill the init of guests whose monitor runs but cannot be asked, and return their names.
 
