@@ -32,13 +32,14 @@ rm -f /etc/hosts.new
 mkdir -p "${4%/*}"
 file=/etc/docker/daemon.json
 if [ -n "$5" ]; then
-    [ -d "$4" ] || ln -s "$5" "$4"
+    [ -d "$4" ] || ln -sfn "$5" "$4"
 else
     mkdir -p "$4"
     cat >"$4/.new"
     [ -s "$4/.new" ] || rm "$4/.new"
     [ ! -e "$4/.new" ] || mv "$4/.new" "$4/ca.crt"
     [ -f "$file" ] || printf '{"registry-mirrors": []}\n' >"$file"
+    grep -q '"registry-mirrors"' "$file" || { echo "$file has no list of registry-mirrors" >&2; exit 1; }
 fi
 if [ -f "$file" ] && ! grep -qF "\"$3\"" "$file"; then
     sed -i -E "s#(\"registry-mirrors\": *\[)[^]]*#\1\"$3\"#" "$file"
@@ -66,8 +67,9 @@ class Preparation:
         Raises RetryableError when the guest cannot do it (yet), and what `exec` raises.
         """
         record = self._records.get(wanted.name)
+        prepared = record is not None and record.owner_uid == wanted.owner_uid and record.prepared
         apart = isinstance(wanted.docker, InGuest)
-        if not wanted.own_disks or (record is not None and record.prepared and not apart):
+        if not wanted.own_disks or (prepared and not apart):
             return
         authority = await asyncio.to_thread(self._authority) if apart else b""
         mirror = f"https://{REGISTRY_HOST}:{self._port}"
@@ -82,7 +84,7 @@ class Preparation:
         if result.exit_code != 0:
             said = result.stderr.decode(errors="replace")[-SAID:].strip()
             raise RetryableError(f"guest {wanted.name} was not told where its registry is: {said}")
-        if record is None or not record.prepared:
+        if not prepared:
             self._records.update(wanted.name, wanted.owner_uid, prepared=True)
 
     def _authority(self) -> bytes:
