@@ -116,7 +116,8 @@ class WiredEngine(ProxmoxEngine):
                     self._plug(guest)
 
     async def write_config(self, config: GuestConfig) -> bool:
-        self._bridges |= {config.name: each.bridge for each in config.interfaces}
+        for interface in config.interfaces:
+            self._bridges[config.name] = interface.bridge
         return await super().write_config(config)
 
     async def start(self, name: str, owner_uid: str) -> ObservedGuest:
