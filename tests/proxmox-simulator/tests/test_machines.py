@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from dsecos_proxmox_simulator import Guest, Simulator
+from dsecos_proxmox_simulator.faults import SilentAgent
 from proxmoxer.core import ResourceException
 
 Make = Callable[..., int]
@@ -97,6 +98,27 @@ def test_commands_run_through_the_guest_agent(pve: Simulator, api: Any, machine:
     agent = api.nodes("pve1").qemu(200).agent
     pid = agent("exec").post(command=["ls", "-l"], **{"input-data": "hello"})["pid"]
     assert agent("exec-status").get(pid=pid) == {"exited": 1, "exitcode": 3, "out-data": "['ls', '-l'] hello"}
+
+
+def test_the_guest_agent_takes_and_gives_bytes_and_no_text(pve: Simulator, api: Any, machine: Make) -> None:
+    pve.world.run_in_guest = lambda _, __, text: (0, text, "5 €")
+    machine(start=1, agent="enabled=1")
+    agent = api.nodes("pve1").qemu(200).agent
+    with pytest.raises(ResourceException, match="Wide character"):
+        agent("exec").post(command=["cat"], **{"input-data": "5 €"})
+    pid = agent("exec").post(command=["cat"], **{"input-data": "gr\xc3\xbcn"})["pid"]
+    told = agent("exec-status").get(pid=pid)
+    assert (told["out-data"], told["err-data"]) == ("gr\xc3\xbcn", "5 \xe2\x82\xac")
+
+
+def test_a_guest_agent_may_miss_a_look(pve: Simulator, api: Any, machine: Make) -> None:
+    machine(start=1, agent="enabled=1")
+    agent = api.nodes("pve1").qemu(200).agent
+    pid = agent("exec").post(command=["true"])["pid"]
+    pve.faults.once("GET", "/nodes/{node}/qemu/{vmid}/agent/exec-status", SilentAgent())
+    with pytest.raises(ResourceException, match="QEMU guest agent is not running"):
+        agent("exec-status").get(pid=pid)
+    assert agent("exec-status").get(pid=pid)["exited"] == 1
 
 
 @pytest.mark.parametrize(
