@@ -92,18 +92,15 @@ def _order(observed: Observed, claim: Claim, source: Guest) -> list[Action]:
     return [ApplyGuest(with_spec(source, migrate=order), "guest-migrate")]
 
 
-def call_off(observed: Observed, claim: Claim, source: Guest, now: datetime) -> list[Action] | None:
-    """What a removal has to wait for: an engine may be at it, and what it moves would be left behind.
+def called_off(observed: Observed, claim: Claim, source: Guest) -> list[Action] | None:
+    """What comes before a guest that has not arrived is removed; None: nothing does.
 
-    None: the guest is where it was and stays there.
+    Its agent may be moving it just now: what it was told to remove meanwhile would be left over there.
     """
-    if source.spec.migrate is not None and not has_arrived(source, claim.moving_to or ""):
+    if source.spec.migrate is not None:
         return [ApplyGuest(with_spec(source, migrate=None, paused=None), "guest-migrate-withdraw")]
-    if not reported(source):
-        return []
-    if source.spec.migrate is None and _after_failure(observed, claim, source) == [_give_back(claim)]:
-        return None
-    return under_way(observed, replace(claim, failed_move=None), now)
+    left = _after_failure(observed, claim, source)
+    return None if left == [_give_back(claim)] else left
 
 
 def _give_back(claim: Claim) -> Action:

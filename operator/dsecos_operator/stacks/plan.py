@@ -112,15 +112,9 @@ def _pause(observed: Observed) -> list[Action]:
 def _removal(observed: Observed, stack: Stack, now: datetime) -> list[Action]:
     if OPERATOR_FINALIZER not in stack.metadata.finalizers:
         return []
-    claim = observed.claim
-    if claim is not None and observed.own:
-        # A guest that has arrived elsewhere is removed there.
-        here = claim.moving_to is not None and any(
-            has_arrived(each, claim.moving_to) and not each.deleting for each in observed.own
-        )
-        over = moving.under_way(observed, claim, now) if here else moving.arrived(observed, claim)
-        if over:
-            return over
+    over = _end_of_move(observed, now) if observed.own else None
+    if over is not None:
+        return over
     actions: list[Action] = []
     for guest in observed.own:
         if not guest.deleting:
@@ -132,6 +126,18 @@ def _removal(observed: Observed, stack: Stack, now: datetime) -> list[Action]:
     if leftovers or observed.guests or (observed.attachment is not None and observed.neighbours == 0):
         return leftovers
     return [RemoveFinalizer()]
+
+
+def _end_of_move(observed: Observed, now: datetime) -> list[Action] | None:
+    """What a move still asks for; a guest that has arrived elsewhere is removed there. None: nothing."""
+    claim, source = observed.claim, observed.guest
+    if claim is None:
+        return None
+    if claim.moving_to is None or source is None or source.deleting:
+        return moving.arrived(observed, claim) or None
+    if has_arrived(source, claim.moving_to):
+        return moving.under_way(observed, claim, now)
+    return moving.called_off(observed, claim, source)
 
 
 def _remember(observed: Observed, stack: Stack, guest: Guest) -> list[Action]:

@@ -263,6 +263,20 @@ def test_deleted_on_the_way_nothing_is_left(after: int) -> None:
     assert (made.stacks, made.guests, made.secrets, made.machines) == ({}, {}, {}, {})
 
 
+def test_deleted_while_the_engine_moves_it_nothing_is_left_over_there() -> None:
+    made = fleet()
+    made.edit("shop", placement={"node": "b"})
+    while "guest-migrate" not in made.done:
+        made.zone_pass()
+        made.reconcile("shop")
+    made.delete("shop")
+    made.reconcile("shop")
+    assert made.done[-1] == "guest-migrate-withdraw", "the agent may be at it already"
+    made.machines["uid-shop"].at = "pve-b"
+    made.settle()
+    assert (made.stacks, made.guests, made.secrets, made.machines) == ({}, {}, {}, {})
+
+
 def test_a_status_that_was_lost_or_forged_makes_no_second_guest() -> None:
     made = fleet()
     lost = made.stacks["shop"].status.model_copy(update={"node": None, "epoch": None})
