@@ -94,6 +94,9 @@ class Engine(Protocol):
         A missing guest is fine. Raises NotOursError, UnsupportedError (it was not adopted).
         """
 
+    async def forget(self, name: str) -> None:
+        """Drop what was noted of a guest that is gone, or another node's now; the guest is not touched."""
+
     # Looking
 
     async def list_guests(self) -> Sequence[ObservedGuest]:

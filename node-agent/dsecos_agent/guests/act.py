@@ -217,6 +217,9 @@ class Actor:
                 await self._engine.stop(name, owner, grace=self._grace)
             case do.Start():
                 await self._bring_ups.cancel(name)
+                if target.wanted is not None and target.wanted.shared is not None:
+                    # It may have been made on another node: this one has no directory for it yet.
+                    await asyncio.to_thread(make_shared, target.wanted.shared)
                 await self._engine.start(name, owner)
             case do.Migrate(target=node):
                 await self._bring_ups.cancel(name)
@@ -242,6 +245,7 @@ class Actor:
                 self._records.update(target.name, target.owner_uid, removed=True)
             case do.Forget(fate=None):
                 self._bring_ups.forget(target.name)
+                await self._engine.forget(target.name)
                 await asyncio.to_thread(remove_shared, self._shared / target.name)
                 self._records.drop(target.name)
             case do.Forget(fate=fate):

@@ -64,7 +64,8 @@ class Observer:
             engine=engine,
             bridge=None if wanted.bridge is None else links.bridges.get(wanted.bridge.name),
             port=port,
-            port_lost=not wanted.adopted and self._port_lost(wanted.name, engine, port),
+            # Of a guest that is seen for the first time the engine has yet to name the port.
+            port_lost=wanted.port is not None and self._port_lost(wanted.name, engine, port),
             rules_in_force=self._firewall.in_force(wanted.name),
             conflict=self._firewall.conflict(wanted.name),
             record=record,

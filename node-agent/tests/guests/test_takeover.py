@@ -42,6 +42,9 @@ class Calls:
     async def release(self, name: str, owner_uid: str) -> None:
         self.asked.append(f"release {name}")
 
+    async def forget(self, name: str) -> None:
+        self.asked.append(f"forget {name}")
+
     async def start(self, name: str, owner_uid: str) -> None:
         self.asked.append(f"start {name}")
 
@@ -114,7 +117,7 @@ async def test_it_is_given_up_by_its_name_and_forgotten(
     wanted = adopting(deleting=True)
     for action in (do.BeginRemoval(wanted.removal), do.Release(), do.EndRemoval(), do.Forget(None)):
         await actor.act(target(wanted), action)
-    assert engine.asked == [f"release {NAME}"]
+    assert engine.asked == [f"release {NAME}", f"forget {NAME}"]
     assert records.names() == []
 
 

@@ -13,7 +13,7 @@ CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _enter(descriptor: int) -> None:
+def enter(descriptor: int) -> None:
     if _libc.setns(descriptor, CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
 
@@ -28,7 +28,7 @@ def own_network() -> Iterator[None]:
         ip("link set lo up")
         yield
     finally:
-        _enter(before)
+        enter(before)
         os.close(before)
 
 

@@ -70,15 +70,25 @@ def eventually(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any
 class Node:
     """One node with its agent."""
 
-    def __init__(self, plane: ControlPlane, images: Path, *, registry: bool = True) -> None:
-        """Nothing runs before `start`, but for the node's registry."""
+    def __init__(
+        self,
+        plane: ControlPlane,
+        images: Path,
+        *,
+        registry: bool = True,
+        name: str = "",
+        home: Path | None = None,
+    ) -> None:
+        """Nothing runs before `start`, but for the node's registry. Unless they are given, `name` of the Node
+        and `home`, as seen from here, are those of the control plane.
+        """
         self.plane = plane
         settings = plane.settings
         self.settings = AgentSettings(
-            home=settings.home,
+            home=home or settings.home,
             instance=settings.instance,
             link_prefix=settings.link_prefix,
-            node_name=settings.node_name,
+            node_name=name or settings.node_name,
             registry_port=settings.registry_port,
             agent_metrics_port=settings.agent_metrics_port,
             guest_id_base=settings.guest_id_base,
@@ -100,7 +110,8 @@ class Node:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-        self.log = settings.home / "agent.log"
+        self.log = self.settings.home / "agent.log"
+        self.environment = {"DSECOS_NODE_NAME": self.settings.node_name}
         self._next = 2
 
     # The agent
@@ -108,7 +119,8 @@ class Node:
     def start(self, *, fault_point: str = "", **environment: str) -> None:
         """Start the agent; with `fault_point` it kills itself there."""
         env = {**os.environ, **self.plane.settings.environment(), "KUBECONFIG": str(self.plane.kubeconfig)}
-        env |= {"DSECOS_FAULT_POINT": fault_point, "DSECOS_BOOT_PATIENCE": "1", **environment}
+        env |= {"DSECOS_FAULT_POINT": fault_point, "DSECOS_BOOT_PATIENCE": "1"}
+        env |= {**self.environment, **environment}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.argv,

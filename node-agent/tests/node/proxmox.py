@@ -34,13 +34,25 @@ SECRET = "proxmox-token"
 class ProxmoxNode(Node):
     """One node of a simulated cluster with its agent."""
 
-    def __init__(self, plane: ControlPlane, images: Path, simulator: Simulator) -> None:
-        """Nothing runs before `register` and `start`."""
-        super().__init__(plane, images, registry=False)
+    def __init__(
+        self,
+        plane: ControlPlane,
+        images: Path,
+        simulator: Simulator,
+        *,
+        pve: str = "pve1",
+        name: str = "",
+        home: Path | None = None,
+    ) -> None:
+        """Nothing runs before `register` and `start`. `pve`: its name in Proxmox VE."""
+        super().__init__(plane, images, registry=False, name=name, home=home)
         self.argv = (sys.executable, str(AGENT))
         self.simulator = simulator
+        self.pve = pve
         simulator.world.add_bridge(self.bridge)
-        self.token = simulator.add_token("dsecos@pve", "agent", rights(simulator.version, self.bridge))
+        self.user = "agent" if pve == "pve1" else f"agent-{pve}"
+        wanted = rights(simulator.version, self.bridge, pve)
+        self.token = simulator.add_token("dsecos@pve", self.user, wanted)
 
     def register(self, *, secret: bool = True, **changes: object) -> None:
         """Make the Node, and the Secret with the API's token."""
@@ -48,7 +60,7 @@ class ProxmoxNode(Node):
             self.apply(self.secret())
         settings = {
             "url": self.simulator.url,
-            "node": "pve1",
+            "node": self.pve,
             "tokenSecretRef": {"name": SECRET, "key": "token"},
             "fingerprint": self.simulator.fingerprint,
             "storage": STORAGE,
@@ -67,7 +79,7 @@ class ProxmoxNode(Node):
 
     def secret(self, token: str | None = None) -> Object:
         """The Secret; without a token the right one."""
-        value = token or f"dsecos@pve!agent={self.token}"
+        value = token or f"dsecos@pve!{self.user}={self.token}"
         return {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -92,9 +104,9 @@ class ProxmoxNode(Node):
             return sorted(vmid for vmid in self.simulator.world.guests if VMIDS[0] <= vmid <= VMIDS[1])
 
 
-def rights(version: str, bridge: str) -> dict[str, list[str]]:
+def rights(version: str, bridge: str, pve: str = "pve1") -> dict[str, list[str]]:
     """Exactly the privileges that the documentation names, by path, and the zone's bridge."""
-    scope = proxmox.Scope("pve1", STORAGE, TEMPLATES)
+    scope = proxmox.Scope(pve, STORAGE, TEMPLATES)
     found: dict[str, list[str]] = {f"/sdn/zones/localnetwork/{bridge}": ["SDN.Use"]}
     for privilege in proxmox.wanted(int(version[0])):
         found.setdefault(scope.path(privilege.place), []).append(privilege.name)

@@ -34,6 +34,8 @@ from dsecos_runtime import RuntimeSettings
 from dsecos_runtime.logs import configure
 
 ROOT_PASSWORD = "DSECOS_TEST_ROOT_PASSWORD"
+DOCKER = "DSECOS_TEST_DOCKER"
+"""Directory that stands for the guests' disks, where several nodes have the same guests in turn."""
 HASTE = "DSECOS_TEST_HASTE"
 """What waits are divided by: the simulator's tasks are quicker than those of a real node."""
 
@@ -107,17 +109,22 @@ class WiredEngine(ProxmoxEngine):
         )
         self._links = links
         self._bridges: dict[str, str] = {}
+        self._here = settings.node
 
-    async def ensure_ready(self) -> None:
-        await super().ensure_ready()
-        if not self._bridges:
-            for guest in await self.list_guests():
-                if guest.state is GuestState.RUNNING:
-                    self._plug(guest)
+    async def get(self, name: str) -> ObservedGuest | None:
+        """As it is; its port too, where others have started, stopped or moved it."""
+        guest = await super().get(name)
+        if guest is not None:
+            runs = guest.state is GuestState.RUNNING and guest.engine_node == self._here
+            if not runs:
+                self._unplug(guest)
+            elif not all(port in self._links.ports for port in guest.ports):
+                self._plug(guest)
+        return guest
 
     async def write_config(self, config: GuestConfig) -> bool:
-        for interface in config.interfaces:
-            self._bridges[config.name] = interface.bridge
+        for each in config.interfaces:
+            self._bridges[config.name] = each.bridge
         return await super().write_config(config)
 
     async def start(self, name: str, owner_uid: str) -> ObservedGuest:
@@ -127,10 +134,12 @@ class WiredEngine(ProxmoxEngine):
 
     async def stop(self, name: str, owner_uid: str, *, grace: float) -> None:
         await super().stop(name, owner_uid, grace=grace)
-        await self._unplug(name)
+        await self.get(name)
 
     async def destroy(self, name: str, owner_uid: str) -> None:
-        await self._unplug(name)
+        guest = await self.get(name)
+        if guest is not None:
+            self._unplug(guest)
         await super().destroy(name, owner_uid)
 
     def _plug(self, guest: ObservedGuest) -> None:
@@ -138,9 +147,8 @@ class WiredEngine(ProxmoxEngine):
             bridge = self._bridges.get(guest.name)
             self._links.ports[port] = ObservedPort(port, bridge, isolated=False, up=True)
 
-    async def _unplug(self, name: str) -> None:
-        guest = await self.get(name)
-        for port in guest.ports if guest is not None else ():
+    def _unplug(self, guest: ObservedGuest) -> None:
+        for port in guest.ports:
             self._links.ports.pop(port, None)
 
 
@@ -201,8 +209,9 @@ def agent(settings: AgentSettings) -> Agent:
         )
         return WiredEngine(wish, links, settings.state / "proxmox", settings.images)
 
+    docker = Path(os.environ.get(DOCKER) or settings.home / "docker")
     host = replace(Host.of(settings), links=links)
-    host = replace(host, compose=FileCompose(host.engine, settings.home / "docker"))
+    host = replace(host, compose=FileCompose(host.engine, docker))
     return Agent(settings, host, build)
 
 

@@ -4,75 +4,37 @@ Operator, agent, API server and the engine's HTTPS calls are real; what `proxmox
 """
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from dsecos_agent.zones.naming import bridge_name
-from dsecos_control_plane import credentials, objects
-from dsecos_control_plane.identity import identity
-from dsecos_control_plane.kubectl import Kubectl
 from dsecos_proxmox_simulator import FailedTask, Faults
 from dsecos_proxmox_simulator.faults import KINDS
 
 from ..engines.schedules.history import Histories  # noqa: TID252 - node-agent is no name to be imported
 from ..engines.schedules.weather import DONE, UNDONE  # noqa: TID252
+from .cloud import apply, namespace, obj, stack, start_operator
 from .harness import Object, eventually
 from .proxmox import ProxmoxNode, proxmox_node
 
 COUNT = 50
 RATE = 0.2
 SPACE = "crowd"
-VERSION = "dsecos.io/v1alpha1"
 OTHERS = [kind for kind in KINDS if kind is not FailedTask]
 WEATHER = [*OTHERS, FailedTask(UNDONE, done=False), FailedTask(DONE, done=True)]
-
-
-def compose_program() -> Path:
-    """Docker Compose as the guest template has it."""
-    cache = Path(os.environ.get("DSECOS_CACHE", "~/.cache/dsecos")).expanduser()
-    found = sorted(cache.glob("images/guest/*/docker-compose"), key=lambda path: path.stat().st_mtime)
-    assert found, "no docker-compose: build the guest template (dsecos-images build)"
-    return found[-1]
-
-
-def obj(kind: str, name: str, space: str = "", **spec: object) -> Object:
-    place = {"namespace": space} if space else {}
-    return {"apiVersion": VERSION, "kind": kind, "metadata": {"name": name, **place}, "spec": spec}
-
-
-def stack(number: int) -> Object:
-    return obj(
-        "Stack",
-        f"app-{number}",
-        SPACE,
-        zone="backend",
-        compose={"inline": "services: {web: {image: 'node:20', ports: ['3000:3000']}}"},
-        resources={"cpu": "50m", "memory": "64Mi", "disk": "1Gi"},
-    )
-
-
-def apply(node: ProxmoxNode, *wanted: Object) -> None:
-    """As an administrator, in any namespace."""
-    text = "\n---\n".join(map(json.dumps, wanted))
-    node.plane.kubectl("apply", "--server-side", "-f", "-", stdin=text)
 
 
 @pytest.fixture
 def pve() -> Iterator[ProxmoxNode]:
     """A node that is ready, with an operator beside it and a zone on it."""
     with proxmox_node(faults=Faults(seed=50, kinds=WEATHER)) as node:
-        operator = start_operator(node)
+        operator = start_operator(node.plane)
         try:
             apply(
-                node,
-                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}},
+                node.plane,
+                namespace(SPACE),
                 obj("License", "dsecos", development=True),
                 obj("NetworkZone", "backend", SPACE, cidrs=[f"{node.net}.0/24"]),
             )
@@ -84,30 +46,6 @@ def pve() -> Iterator[ProxmoxNode]:
         finally:
             operator.kill()
             operator.wait()
-
-
-def start_operator(node: ProxmoxNode) -> subprocess.Popen[bytes]:
-    """The operator as `make up` runs it."""
-    settings = node.plane.settings
-    objects.install(Kubectl(settings))
-    user = identity(settings, "operator")
-    kubeconfig = settings.home / "operator" / "kubeconfig"
-    credentials.ensure(settings, objects.OPERATOR, kubeconfig, user)
-    program = settings.bin / "docker-compose"
-    shutil.copyfile(compose_program(), program)
-    program.chmod(0o755)
-    rights = {"user": user.uid, "group": user.gid, "extra_groups": []} if user is not None else {}
-    environment = {**settings.environment(), "PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig)}
-    with (settings.home / "operator.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-c", "from dsecos_operator.main import main; main()"],
-            env={**environment, "DSECOS_OPERATOR_METRICS_PORT": "0"},
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            start_new_session=True,
-            **rights,
-        )
 
 
 def stacks(node: ProxmoxNode) -> list[Object]:
@@ -144,7 +82,7 @@ def test_fifty_stacks_come_up_and_go_though_one_request_in_five_fails(pve: Proxm
     simulator.calls.clear()
     simulator.faults.rate = RATE
     begun = time.monotonic()
-    apply(pve, *(stack(number) for number in range(COUNT)))
+    apply(pve.plane, *(stack(f"app-{number}", SPACE) for number in range(COUNT)))
     wait(pve, "Ready", 500)
     calls, came_up = len(simulator.calls), time.monotonic() - begun
     assert len(pve.guests_in_proxmox()) == COUNT

@@ -132,6 +132,9 @@ class LxcEngine:
         async with self._life.locks[name]:
             await asyncio.to_thread(self._adoption.release, name, owner_uid)
 
+    async def forget(self, name: str) -> None:
+        """Nothing is noted."""
+
     async def start(self, name: str, owner_uid: str) -> ObservedGuest:
         """Start. Raises NotFoundError, NotOursError, GuestFailedError."""
         async with self._life.locks[name]:

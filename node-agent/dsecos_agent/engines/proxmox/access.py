@@ -139,6 +139,11 @@ class Access:
                 await self.clock.sleep(pause)
             raise AssertionError("pauses have no end")
 
+    async def forget(self, name: str) -> None:
+        """Nothing is noted of a guest any more, once nothing is on its way for it."""
+        async with self._locks[name]:
+            self.claims.release(name)
+
     async def _resumed(self, name: str) -> Resumed | None:
         try:
             return await self.tasks.resume(name)

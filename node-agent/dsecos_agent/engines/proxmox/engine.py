@@ -99,6 +99,10 @@ class ProxmoxEngine:
         """Give an adopted guest up. Raises NotOursError, UnsupportedError."""
         await adoption.release(self._access, name, owner_uid)
 
+    async def forget(self, name: str) -> None:
+        """Drop its notes, and with them the claim on its id."""
+        await self._access.forget(name)
+
     async def list_guests(self) -> Sequence[ObservedGuest]:
         """All guests that the credential may see; others' are named `<VMID>/<hostname>`."""
         return await self._looking.all()

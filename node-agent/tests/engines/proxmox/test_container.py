@@ -290,7 +290,8 @@ def test_directories_of_the_host_are_told_apart_from_disks() -> None:
         Path("/var/lib/dsecos/trust"), "/etc/docker/certs.d", read_only=True, idmapped=False, executable=False
     )
     config = replace(WEB, mounts=(trust,))
-    found = {"mp128": "/var/lib/dsecos/trust,mp=/etc/docker/certs.d,ro=1,mountoptions=nosuid;noexec"}
+    text = "/var/lib/dsecos/trust,mp=/etc/docker/certs.d,shared=1,ro=1,mountoptions=nosuid;noexec"
+    found = {"mp128": text}
     assert container.host_mounts(config) == found
     assert not any(key.startswith("mp") for key in create(config))
     assert container.found_settings({**made(config), **found}) == container.settings(config)

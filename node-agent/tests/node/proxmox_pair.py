@@ -1,0 +1,263 @@
+"""Two nodes of one simulated cluster of Proxmox VE, each with its agent, and the operator beside them.
+
+    with proxmox_pair() as pair:
+        pair.deploy("shop")
+        pair.edit("shop", placement={"node": "pve2"})
+        pair.wait("shop", "Ready", node="pve2")
+
+Node pve2 has network and directories of its own under the same names, as another machine has: its agent runs
+in a network and a mount namespace, and reaches API server and Proxmox at the same loopback addresses.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from dsecos_agent.zones.naming import bridge_name
+from dsecos_control_plane.testing import ControlPlane
+from dsecos_proxmox_simulator import Simulator, World
+from dsecos_proxmox_simulator.model import Guest
+
+from ..engines.schedules.history import Histories  # noqa: TID252 - node-agent is no name to be imported
+from ..links.netns import enter  # noqa: TID252
+from .cloud import apply, namespace, obj, stack, start_operator
+from .harness import Object, eventually
+from .proxmox import ProxmoxNode, make_image
+from .proxmox_agent import DOCKER
+
+FIRST, SECOND = "pve1", "pve2"
+SPACE = "acme"
+
+
+class Machine:
+    """Namespaces that a process keeps; `home` there is `own` here."""
+
+    def __init__(self, home: Path, own: Path) -> None:
+        prepare = f"ip link set lo up && mount --bind {own} {home} && echo && exec sleep 100000"
+        self._holder = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "sh", "-c", prepare],
+            stdout=subprocess.PIPE,
+        )
+        assert self._holder.stdout is not None
+        self._holder.stdout.readline()
+
+    def close(self) -> None:
+        self._holder.kill()
+        self._holder.wait()
+
+    def argv(self, *command: str) -> tuple[str, ...]:
+        """A command that runs there."""
+        return ("nsenter", "--net", "--mount", "--target", str(self._holder.pid), "--", *command)
+
+    def lead(self, port: int) -> None:
+        """Connections to this port of its 127.0.0.1 come to the same port of ours."""
+        made: list[socket.socket] = []
+
+        def listen() -> None:  # a thread of its own: it does not come back from there
+            there = os.open(f"/proc/{self._holder.pid}/ns/net", os.O_RDONLY)
+            enter(there)
+            os.close(there)
+            made.append(socket.create_server(("127.0.0.1", port)))
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        thread.join()
+        threading.Thread(target=lambda: asyncio.run(_lead(made[0], port)), daemon=True).start()
+
+
+async def _lead(listener: socket.socket, port: int) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(_pump(reader, back), _pump(there, writer))
+
+    server = await asyncio.start_server(accept, sock=listener)
+    async with server:
+        await server.serve_forever()
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(1 << 16):
+            sink.write(data)
+            await sink.drain()
+    except OSError:
+        pass
+    finally:
+        sink.close()
+
+
+class Pair:
+    """Both nodes, and what users do and see."""
+
+    def __init__(self, plane: ControlPlane, simulator: Simulator, nodes: Mapping[str, ProxmoxNode]) -> None:
+        self.plane = plane
+        self.simulator = simulator
+        self.nodes = nodes
+
+    # Users
+
+    def deploy(self, name: str, **spec: object) -> Object:
+        """A Stack that is alone in its zone, once it is Ready."""
+        apply(self.plane, obj("NetworkZone", name, SPACE, cidrs=[f"{self.nodes[FIRST].net}.0/24"]))
+        zone = self._get("networkzone", name)
+        bridge = bridge_name(self.nodes[FIRST].settings.link_prefix, zone["metadata"]["uid"])
+        self.simulator.world.add_bridge(bridge)
+        apply(self.plane, stack(name, SPACE, zone=name, **spec))
+        return self.wait(name, node=FIRST)
+
+    def edit(self, name: str, **spec: object) -> None:
+        """Change fields of a Stack; None removes one."""
+        self._patch("stack", name, spec)
+
+    def edit_node(self, name: str, **spec: object) -> None:
+        """Change fields of a Node; None removes one."""
+        self._patch("nodes.dsecos.io", name, spec)
+
+    def delete(self, name: str) -> None:
+        """Delete a Stack and its zone, and wait until both are gone."""
+        for kind in ("stack", "networkzone"):
+            self._kubectl("delete", kind, name, "--wait=false", "--ignore-not-found")
+        eventually(lambda: not self._get("networkzone", name), f"{name} is gone", 90)
+
+    # What is to be seen
+
+    def stack(self, name: str) -> Object:
+        """A Stack; empty when there is none."""
+        return self._get("stack", name)
+
+    def node(self, name: str) -> Object:
+        """A Node."""
+        return self._get("nodes.dsecos.io", name)
+
+    def condition(self, name: str, kind: str = "Ready") -> Object:
+        """A condition of the present generation of a Stack; empty when it is not there."""
+        found = self.stack(name)
+        told = found.get("status", {}).get("conditions", [])
+        generation = found.get("metadata", {}).get("generation")
+        fits = (each for each in told if each.get("observedGeneration") == generation)
+        return next((each for each in fits if each["type"] == kind), {})
+
+    def wait(self, name: str, *, node: str, seconds: float = 90) -> Object:
+        """The Stack, once it is Ready on that node and nowhere else."""
+
+        def look() -> Object | None:
+            assert not any(each.died() for each in self.nodes.values()), "an agent has ended"
+            found = self.stack(name)
+            status = found.get("status", {})
+            there = status.get("node") == node and "movingTo" not in status
+            ready = self.condition(name).get("status") == "True"
+            return found if there and ready and self.homes(name) == [node] else None
+
+        return dict(self._eventually(look, f"{name} is Ready on {node}", name, seconds))
+
+    def wait_condition(self, name: str, kind: str, reason: str, seconds: float = 60) -> Object:
+        """A condition of a Stack, once it has that reason."""
+
+        def look() -> Object | None:
+            found = self.condition(name, kind)
+            return found if found.get("reason") == reason else None
+
+        return dict(self._eventually(look, f"{kind} of {name} is {reason}", name, seconds))
+
+    def guest(self, name: str, node: str) -> Object:
+        """The Guest of a Stack on a node; empty when there is none."""
+        place = self.nodes[node].settings.namespace
+        found = json.loads(
+            self._kubectl("get", "guests", "-l", f"dsecos.io/stack={name}", "-o", "json", space=place)
+        )
+        return dict(found["items"][0]) if found["items"] else {}
+
+    def homes(self, name: str) -> list[str]:
+        """Nodes that have a Guest of the Stack."""
+        return [node for node in self.nodes if self.guest(name, node)]
+
+    def machines(self, name: str) -> list[Guest]:
+        """What Proxmox has of the Stack."""
+        world = self.simulator.world
+        with world.mutex:
+            return [each for each in world.guests.values() if f"dsecos-guest-{name}-" in each.config["tags"]]
+
+    def records(self, name: str, node: str) -> list[str]:
+        """What an agent has noted of the Stack, and the rules that it keeps for it."""
+        settings = self.nodes[node].settings
+        files = [path for path in settings.state.rglob("*") if path.name.startswith(f"{name}-")]
+        shared = (settings.run / "guests").glob(f"{name}-*")
+        return sorted(path.name for path in (*files, *shared))
+
+    def rules(self, node: str) -> str:
+        """The firewall's rules on a node."""
+        instance = self.nodes[node].settings.instance
+        command = ("nft", "list", "table", "inet", instance)
+        return subprocess.run(
+            [*self.nodes[node].argv[:-2], *command], capture_output=True, text=True, check=False
+        ).stdout
+
+    def doubled(self) -> list[str]:
+        """Tasks that an agent has issued although they were done."""
+        tokens = (f"dsecos@pve!{each.user}" for each in self.nodes.values())
+        return [text for token in tokens for text in Histories(self.simulator, token).doubled()]
+
+    def _get(self, kind: str, name: str) -> Object:
+        text = self._kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
+        return dict(json.loads(text)) if text.strip() else {}
+
+    def _patch(self, kind: str, name: str, spec: Mapping[str, object]) -> None:
+        self._kubectl("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+    def _kubectl(self, *args: str, space: str = SPACE) -> str:
+        return self.plane.kubectl("-n", space, *args)
+
+    def _eventually(self, look: Any, what: str, name: str, seconds: float) -> Any:
+        try:
+            return eventually(look, what, seconds)
+        except AssertionError as error:
+            guests = {node: self.guest(name, node) for node in self.nodes}
+            told = [self.stack(name), *guests.values()]
+            logs = "\n".join(f"--- {each.pve}\n{each.log_tail(3000)}" for each in self.nodes.values())
+            raise AssertionError(f"{error}\n{json.dumps(told, indent=1)}\n{logs}") from None
+
+
+@contextmanager
+def proxmox_pair() -> Iterator[Pair]:
+    """Control plane, cluster, operator and two agents that are ready; all of it goes with the block."""
+    with ExitStack() as stack_, ControlPlane() as plane, Simulator(World(nodes=(FIRST, SECOND))) as simulator:
+        images = Path(stack_.enter_context(tempfile.TemporaryDirectory(prefix="dsecos-images-")))
+        make_image(images)
+        docker = stack_.enter_context(tempfile.TemporaryDirectory(prefix="dsecos-docker-"))
+        operator = start_operator(plane)
+        stack_.callback(operator.wait)
+        stack_.callback(operator.kill)
+        own = Path(stack_.enter_context(tempfile.TemporaryDirectory(prefix="dsecos-")))
+        shutil.copyfile(plane.kubeconfig, own / plane.kubeconfig.name)
+        machine = Machine(plane.settings.home, own)
+        stack_.callback(machine.close)
+        for port in (plane.settings.api_port, int(simulator.host.rpartition(":")[2])):
+            machine.lead(port)
+        first = ProxmoxNode(plane, images, simulator, name=FIRST)
+        second = ProxmoxNode(plane, images, simulator, pve=SECOND, name=SECOND, home=own)
+        second.argv = machine.argv(*second.argv)
+        pair = Pair(plane, simulator, {FIRST: first, SECOND: second})
+        apply(plane, namespace(SPACE), obj("License", "dsecos", development=True))
+        for each in pair.nodes.values():
+            stack_.callback(each.close)
+            each.environment[DOCKER] = docker
+            plane.kubectl("create", "namespace", each.settings.namespace)
+            each.register()
+            each.start()
+        for each in pair.nodes.values():
+            each.wait_engine()
+            each.wait_condition(each.settings.node_name, "Ready", "True", of="nodes.dsecos.io")
+        yield pair
