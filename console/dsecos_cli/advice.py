@@ -202,8 +202,10 @@ ADVICE: Mapping[Reason, Advice] = {
         " leave it where it is, set `spec.placement.node` back.",
     ),
     Reason.DRIFTED: Advice(
-        "the guest was changed past DsecOS, and `spec.driftPolicy` is Report",
-        "Undo the change by hand, put it into the Stack, or set `spec.driftPolicy` to Repair.",
+        "the guest was changed past DsecOS, and `spec.driftPolicy` is Report; or one that was"
+        " adopted was removed",
+        "Undo the change by hand, put it into the Stack, or set `spec.driftPolicy` to Repair."
+        " Delete the Stack of an adopted one.",
     ),
     Reason.ADOPTED: Advice(
         "a container or VM that was there before was taken over; its network and what runs in it are its own"
