@@ -14,6 +14,7 @@ from dsecos_agent.engines.model import (
     GuestConfig,
     GuestState,
     IdMap,
+    Limits,
     RootDirectory,
 )
 from dsecos_agent.engines.protocol import Engine
@@ -21,7 +22,7 @@ from dsecos_agent.processes import check
 
 from .conftest import make_rootfs
 from .contract_hooks import OWNER, STRANGER, state_of
-from .foreign import IDS, OURS, AdoptingLxc, Foreign, in_force, wanted
+from .foreign import IDS, NONE, OURS, AdoptingLxc, Foreign, in_force, wanted
 
 MAKE = Callable[..., Foreign]
 FRESH = Callable[[], Engine]
@@ -95,6 +96,21 @@ class TestKilled(AdoptingLxc):
         assert foreign.life() == life
         assert not running or in_force(foreign) == OURS
 
+    async def test_a_change_of_limits_that_is_not_wished_for_any_more(
+        self, engine: Engine, fresh: FRESH, make: MAKE, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        foreign = make()
+        await foreign.start()
+        await engine.write_config(wanted(foreign))
+        with monkeypatch.context() as patch:
+            kill(patch, 2)
+            with pytest.raises(Killed):
+                await engine.write_config(wanted(foreign, limits=Limits(pids=70)))
+        assert in_force(foreign) == (*NONE[:2], "70"), "that was done, and nothing else"
+        again = fresh()
+        assert await again.write_config(wanted(foreign))
+        assert in_force(foreign) == OURS
+
     @pytest.mark.parametrize("number", range(1, 7))
     async def test_a_release(
         self,
@@ -150,6 +166,7 @@ class TestKilled(AdoptingLxc):
         self, engine: Engine, make: MAKE, monkeypatch: pytest.MonkeyPatch, home: Path
     ) -> None:
         foreign = make()
+        listed = sorted(foreign.directory.iterdir())
         await foreign.start()
         with monkeypatch.context() as patch:
             kill(patch, 4)
@@ -158,6 +175,7 @@ class TestKilled(AdoptingLxc):
         for call in (engine.stop("web", OWNER, grace=0), engine.destroy("web", OWNER)):
             await call
         assert foreign.life() is not None
+        assert sorted(foreign.directory.iterdir()) == listed
         assert not (home / "lxc/web").exists()
 
 

@@ -79,9 +79,6 @@ class Adoption:
                     if guest.init_pid is not None:
                         _apply(cgroups.of_process(guest.init_pid), self._limits(parts.own), which)
                 self._outside.write(taken.container, parts.own)
-            container = self._guests.claim(name)
-            if container is not None:
-                self._outside.tidy(container)
             self._guests.remove(name)
 
     def set_limits(self, guest: ObservedGuest, group: cgroups.GuestCgroup, limits: Limits) -> None:

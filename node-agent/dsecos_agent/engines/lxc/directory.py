@@ -236,6 +236,8 @@ class GuestDirectory:
 
     def _forget_claim(self, name: str) -> None:
         # What is noted is the life of a container that was never adopted, or is no more.
+        if (container := self.claim(name)) is not None:
+            self._outside.tidy(container)
         for left in (NOTE, HELD, CONDEMNED, block.CLAIM):
             (self.of(name) / left).unlink(missing_ok=True)
 
@@ -261,9 +263,9 @@ class GuestDirectory:
             return
         if not (directory / CONFIG).exists():
             self._remove_remains(name)
-            halves = (f"{name}.tmp" for name in (CONFIG, NOTE, block.CLAIM))
-            for left in (*halves, NOTE, LOG, HELD, CONDEMNED, block.CLAIM):
+            for left in (LOG, *(f"{each}.tmp" for each in (CONFIG, NOTE, block.CLAIM))):
                 (directory / left).unlink(missing_ok=True)
+            self._forget_claim(name)
             with contextlib.suppress(OSError):
                 directory.rmdir()
             return
@@ -274,8 +276,7 @@ class GuestDirectory:
         directory.rmdir()
 
     def _remove_remains(self, name: str) -> None:
-        container = self.claim(name)
-        if container is None or not (self.of(name) / CONDEMNED).exists():
+        if (container := self.claim(name)) is None or not (self.of(name) / CONDEMNED).exists():
             return
         remains = self._outside.directory(container)
         # What has a configuration has been made anew, by somebody else.
