@@ -122,20 +122,29 @@ async def test_a_bridge_that_a_killed_agent_left_half_made_is_finished(links: Li
     assert (bridge.owner_uid, bridge.up) == (OWNER, True)
 
 
-async def test_a_port_is_put_back_after_its_bridge_was_deleted(links: Links) -> None:
+MADE = {
+    PORT: f"link add {PORT} type veth peer peer0",
+    "veth20000i0": "link add veth20000i0 type veth peer peer0",
+    "tap20000i0": "tuntap add tap20000i0 mode tap",
+}
+"""How a port comes about: by us, and by Proxmox VE for a container and for a VM."""
+
+
+@pytest.mark.parametrize("name", MADE)
+async def test_a_port_is_put_back_after_its_bridge_was_deleted(links: Links, name: str) -> None:
     await links.ensure_bridge(ZONE)
-    ip(f"link add {PORT} type veth peer peer0")
-    assert await links.attach(PORT, ZONE.name)
-    assert not await links.attach(PORT, ZONE.name)
+    ip(MADE[name])
+    assert await links.attach(name, ZONE.name)
+    assert not await links.attach(name, ZONE.name)
     (port,) = await links.list_ports()
     assert (port.bridge, port.isolated, port.up) == (ZONE.name, True, True)
     mac = ip(f"-br link show {ZONE.name}").split()[2]
     ip(f"link del {ZONE.name}")
     assert [p.bridge for p in await links.list_ports()] == [None]
     await links.ensure_bridge(ZONE)
-    assert await links.attach(PORT, ZONE.name)
+    assert await links.attach(name, ZONE.name)
     (bridge,) = await links.list_bridges()
-    assert bridge.ports == (PORT,)
+    assert bridge.ports == (name,)
     assert ip(f"-br link show {ZONE.name}").split()[2] == mac, (
         "guests still have the old address in their caches"
     )
@@ -186,7 +195,8 @@ async def test_changes_of_our_links_wake(links: Links) -> None:
     assert await wakes(f"addr del 10.213.1.1/24 dev {ZONE.name}")
     assert await wakes(f"link set {ZONE.name} down")
     assert await wakes(f"link del {ZONE.name}")
-    assert await wakes(f"link add {PORT} type veth peer peer0")
+    assert await wakes(MADE[PORT])
+    assert await wakes(MADE["tap20000i0"])
     assert not await wakes("link add other type bridge"), "not ours"
     watch.close()
     watch.close()
