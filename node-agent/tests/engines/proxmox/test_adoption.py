@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,10 @@ from dsecos_agent.engines.proxmox.engine import ProxmoxEngine
 from dsecos_proxmox_simulator import DroppedConnection, GatewayError, HeldLock, LostAnswer
 from dsecos_proxmox_simulator.storages import GIB as DISK_GIB
 
-from .world import GIB, OWNER, STORAGE, STRANGER, TYPES, VMIDS, Lab, config, lab
+from .world import GIB, OWNER, STORAGE, STRANGER, TYPES, VMIDS, Lab, config
 
 CONTAINER, VM = GuestKind.CONTAINER, GuestKind.VM
 KINDS = pytest.mark.parametrize("kind", [CONTAINER, VM])
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Lab]:
-    with lab(tmp_path, nodes=("pve1", "pve2")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def engine(made: Lab) -> AsyncIterator[ProxmoxEngine]:
-    engine = made.engine()
-    yield engine
-    await engine.close()
 
 
 def shop(kind: GuestKind = CONTAINER, vmid: int | str = 105, **changes: Any) -> GuestConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +26,6 @@ VMID = st.integers(100, 130)
 def made(tmp_path: Path) -> Iterator[Lab]:
     with lab(tmp_path) as cluster:
         yield cluster
-
-
-@pytest.fixture
-async def engine(made: Lab) -> AsyncIterator[ProxmoxEngine]:
-    engine = made.engine()
-    yield engine
-    await engine.close()
 
 
 async def vmid_of(engine: ProxmoxEngine, name: str) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +31,7 @@ from dsecos_proxmox_simulator import (
     WarnedTask,
 )
 
-from .world import OWNER, STORAGE, Lab, config, lab
+from .world import OWNER, STORAGE, Lab, config
 
 CREATE = ("POST", "/nodes/{node}/lxc")
 START = ("POST", "/nodes/{node}/lxc/{vmid}/status/start")
@@ -45,19 +43,6 @@ ROLLBACK = ("POST", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback")
 RESIZE = ("PUT", "/nodes/{node}/lxc/{vmid}/resize")
 STATUS = ("GET", "/nodes/{node}/tasks/{upid}/status")
 WRITES = (CREATE, CONFIGURE, START, SNAPSHOT, ROLLBACK, RESIZE, STOP, DESTROY)
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Lab]:
-    with lab(tmp_path, nodes=("pve1", "pve2")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def engine(made: Lab) -> AsyncIterator[ProxmoxEngine]:
-    engine = made.engine()
-    yield engine
-    await engine.close()
 
 
 async def live(engine: ProxmoxEngine) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,22 +14,9 @@ from dsecos_agent.engines.proxmox.gates import Gates
 from dsecos_agent.engines.proxmox.places import Places, read_listing
 from dsecos_proxmox_simulator import Simulator, World
 
-from .world import OWNER, STRANGER, Lab, config, lab
+from .world import OWNER, STRANGER, Lab, config
 
 RESOURCES = ("GET", "/cluster/resources")
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Lab]:
-    with lab(tmp_path, nodes=("pve1", "pve2")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def engine(made: Lab) -> AsyncIterator[ProxmoxEngine]:
-    engine = made.engine()
-    yield engine
-    await engine.close()
 
 
 async def test_many_who_ask_at_once_share_a_look(made: Lab) -> None:
