@@ -1,6 +1,7 @@
 """VMs on a simulated Proxmox VE, by the whole agent: made, booted, entered, driven, and gone again."""
 
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,6 +169,18 @@ def test_a_new_document_is_brought_up(pve: ProxmoxNode, inside: Machines, shop: 
     found = pve.wait_ready(NAME)["status"]
     assert [each["name"] for each in found["services"]] == ["db", "web"]
     assert starts(pve, shop) == 1, "and nothing was restarted"
+
+
+def test_a_document_that_is_too_long_for_a_guest_agent_is_told(
+    pve: ProxmoxNode, inside: Machines, shop: int
+) -> None:
+    noise = {"image": "node:20", "labels": {"noise": random.Random(0).randbytes(80_000).hex()}}
+    pve.apply(machine(pve, compose={"document": document(noise=noise), "digest": "d2"}))
+    found = pve.wait_condition(NAME, "Stalled", "True", "Unsupported")
+    assert "takes 65536 characters of input" in found["message"]
+    assert inside.ups(shop) == 1
+    pve.apply(machine(pve))
+    pve.wait_ready(NAME)
 
 
 def test_orders(pve: ProxmoxNode, inside: Machines, shop: int) -> None:
