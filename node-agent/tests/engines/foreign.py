@@ -9,14 +9,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from dsecos_agent.engines.lxc import LxcEngine, state
+from dsecos_agent.engines.lxc import LxcEngine, cgroups, state
 from dsecos_agent.engines.lxc.subids import IdRange
 from dsecos_agent.engines.model import Adopted, GuestConfig, Limits
 from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.processes import check, run
 
 from .conftest import make_rootfs
-from .contract_hooks import MIB, OWNER
+from .contract_hooks import MIB, OWNER, until
 
 IDS = IdRange(3_100_000_000, 65536 * 4)
 
@@ -99,6 +99,7 @@ class Foreign:
         life = self.life()
         assert life is None, "it is still there"
         await self.gone()
+        await until(lambda: cgroups.remove_empty(self.name))
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def group(self, controller: str, file: str) -> str:

@@ -158,7 +158,8 @@ class TestItsLife(AdoptingLxc):
     async def test_one_that_is_just_starting_is_left_until_it_runs(
         self, engine: Engine, make: MAKE, home: Path
     ) -> None:
-        foreign = make(f"lxc.hook.pre-start = sh -c 'while [ ! -e {home}/go ]; do sleep 0.01; done'\n")
+        patient = f"for i in $(seq 3000); do [ -e {home}/go ] && break; sleep 0.01; done"
+        foreign = make(f"lxc.hook.pre-start = sh -c '{patient}'\n")
         starting = asyncio.create_task(foreign.start())
         await until(lambda: state.is_monitored(foreign.lxcpath, foreign.name))
         with pytest.raises(RetryableError, match=foreign.name):
