@@ -145,7 +145,7 @@ ADVICE: Mapping[Reason, Advice] = {
     Reason.RULES_IN_FORCE: Advice("link, address and firewall rules are in force"),
     Reason.DOCKER_RUNNING: Advice("the guest's Docker answers"),
     Reason.DOCKER_NOT_READY: Advice(
-        "the guest's Docker does not answer yet",
+        "the guest's Docker does not answer yet, or in a VM the guest agent does not",
         "Wait a minute; then look: `lxc-attach -P /var/lib/dsecos/lxc -n GUEST -- journalctl -u docker`.",
     ),
     Reason.ALL_HEALTHY: Advice("every service runs and is healthy"),
