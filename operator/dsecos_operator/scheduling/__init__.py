@@ -9,7 +9,7 @@ from dsecos_operator.scheduling.companions import Company, Member
 from dsecos_operator.scheduling.engines import engine_node
 from dsecos_operator.scheduling.identity import ID_COUNT, id_base, mac
 from dsecos_operator.scheduling.model import Occupant, Rules, Wanted
-from dsecos_operator.scheduling.place import adopt, move, place, stay
+from dsecos_operator.scheduling.place import adopt, follow, move, place, stay
 
 __all__ = [
     "ID_COUNT",
@@ -21,6 +21,7 @@ __all__ = [
     "addresses",
     "adopt",
     "engine_node",
+    "follow",
     "id_base",
     "mac",
     "move",

@@ -56,6 +56,18 @@ def adoption_obstacles(node: Node, wanted: Wanted) -> list[Obstacle]:
     return [*_available(node), *adopts(node, wanted.type)]
 
 
+def arrival_obstacles(
+    node: Node, wanted: Wanted, occupants: Sequence[Occupant], rules: Rules
+) -> list[Obstacle]:
+    """Everything that keeps a guest that others have moved to `node` from being driven there: what cannot be
+    had twice. Whether there is room does not matter: it is there.
+    """
+    here = [each for each in occupants if each.node == node.name and each.uid != wanted.uid]
+    going = [Obstacle("it is being removed", passing=False)] if node.deleting else []
+    given = _given_ports(node, wanted.host_ports)
+    return [*going, *_home(node, wanted, occupants), *given, *_ports(wanted, here, rules)]
+
+
 def _node(node: Node, wanted: Wanted) -> Iterator[Obstacle]:
     yield from _available(node)
     yield from runs(node, wanted.type)

@@ -10,7 +10,7 @@ from dsecos_api.quantity import to_bytes
 from dsecos_operator.rendering.refused import Refused
 from dsecos_operator.scheduling.companions import Map, Member, awaited, liking
 from dsecos_operator.scheduling.engines import arriving, leaving
-from dsecos_operator.scheduling.fit import adoption_obstacles, obstacles
+from dsecos_operator.scheduling.fit import adoption_obstacles, arrival_obstacles, obstacles
 from dsecos_operator.scheduling.model import Obstacle, Occupant, Rules, Wanted
 
 
@@ -66,6 +66,11 @@ def move(
     if not found:
         raise Refused(Reason.NO_NODE_FITS, "there is no other Node", stalled=False)
     return _best(wanted, nodes, occupants, found, places)
+
+
+def follow(wanted: Wanted, target: Node, occupants: Sequence[Occupant], rules: Rules) -> str:
+    """Why a guest that others have moved to `target` cannot be driven there; empty if it can."""
+    return ", ".join(each.why for each in arrival_obstacles(target, wanted, occupants, rules))
 
 
 def stay(wanted: Wanted, node: Node | None, name: str, occupants: Sequence[Occupant], rules: Rules) -> None:

@@ -83,7 +83,7 @@ class StackController(Controller):
         await self._report(key, findings)
         problem = findings.problem
         waits = problem is not None and not problem.refused.stalled
-        return Requeue(LOOK_AGAIN) if waits or self._on_the_way(key) else None
+        return Requeue(LOOK_AGAIN) if waits or findings.stray or self._on_the_way(key) else None
 
     async def _prepare(self, stack: Stack, observed: Observed) -> Prepared | Adoption | Problem:
         """License and rendering. What already runs goes on without a License; what is adopted is not

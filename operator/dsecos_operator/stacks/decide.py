@@ -12,8 +12,9 @@ from dsecos_operator.maintenance import view
 from dsecos_operator.maintenance.upkeep import Upkeep
 from dsecos_operator.rendering import Refused, Rendering
 from dsecos_operator.scheduling import id_base
-from dsecos_operator.stacks import desired, retained
+from dsecos_operator.stacks import desired, retained, strays
 from dsecos_operator.stacks.assign import assign, assign_adopted
+from dsecos_operator.stacks.claim import Claim
 from dsecos_operator.stacks.departure import Surroundings
 from dsecos_operator.stacks.findings import Findings, Problem
 from dsecos_operator.stacks.guests import id_base_of
@@ -45,22 +46,40 @@ def decide(
     notes = _notes(stack, prepared.rendering) if isinstance(prepared, Prepared) else ()
     if claim is not None and claim.moving_to is not None:
         return Desired(claim), Findings(verdict, claim, problem, notes)
+    follows = strays.followed(stack, observed, world)
+    if isinstance(follows, Claim):
+        return Desired(follows), Findings(verdict, follows, problem, notes)
+    found = Findings(verdict, claim, problem, notes)
+    wanted, findings = _decide(stack, observed, prepared, world, first_id, found=found)
+    return wanted, replace(findings, stray=follows)
+
+
+def _decide(
+    stack: Stack,
+    observed: Observed,
+    prepared: Prepared | Adoption | Problem,
+    world: view.World,
+    first_id: int,
+    *,
+    found: Findings,
+) -> tuple[Desired, Findings]:
+    """Of a Stack that is where it should be."""
+    claim = found.claim
     upkeep = view.upkeep(stack, observed.node, world)
     if claim is not None and upkeep.move_to is not None and not stack.spec.paused:
         # Whatever else cannot be had, the node is emptied.
         claim = replace(claim, moving_to=upkeep.move_to, failed_move=None)
-        return Desired(claim), Findings(verdict, claim, problem, notes)
+        return Desired(claim), replace(found, claim=claim)
     if isinstance(prepared, Problem):
-        return Desired(upkeep=upkeep), Findings(verdict, claim, prepared)
+        return Desired(upkeep=upkeep), found
     try:
         if isinstance(prepared, Prepared):
             wanted = _wanted(stack, observed, prepared, world, first_id, upkeep)
         else:
             wanted = _adopted(stack, observed, prepared, world, upkeep)
     except Refused as refused:
-        problem = Problem(Type.SCHEDULED, refused)
-        return Desired(upkeep=upkeep), Findings(verdict, claim, problem, notes)
-    return wanted, Findings(verdict, wanted.claim, None, notes)
+        return Desired(upkeep=upkeep), replace(found, problem=Problem(Type.SCHEDULED, refused))
+    return wanted, replace(found, claim=wanted.claim)
 
 
 def _wanted(  # noqa: PLR0917 - all that decide has

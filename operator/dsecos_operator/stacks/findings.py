@@ -28,5 +28,7 @@ class Findings:
     problem: Problem | None = None
     notes: tuple[str, ...] = ()
     """What is possible but probably not meant."""
+    stray: str = ""
+    """Where its guest was moved by somebody else, and why the Stack does not follow."""
     waiting: int = 0
     """Actions that a pause keeps back."""

@@ -50,13 +50,19 @@ def under_way(observed: Observed, claim: Claim, now: datetime) -> list[Action]:
         return []
     if has_arrived(source, claim.moving_to or ""):
         epoch = claim.epoch + 1
-        there = replace(claim, node=claim.moving_to or "", epoch=epoch, moving_to=None, failed_move=None)
+        failed = claim.failed_move if _against(claim) else None
+        there = replace(claim, node=claim.moving_to or "", epoch=epoch, moving_to=None, failed_move=failed)
         return [WriteClaim(there, "stack-arrive"), *_take_over(observed, there, source)]
     if source.spec.paused or source.spec.migrate is not None:
         return _ordered(observed, claim, source, now)
-    if claim.failed_move is not None:
+    if claim.failed_move is not None and not _against(claim):
         return _after_failure(observed, claim, source)
     return _order(observed, claim, source)
+
+
+def _against(claim: Claim) -> bool:
+    """Whether it is taken from the node that it was to be on: `strays`."""
+    return claim.failed_move is not None and claim.failed_move.node == claim.node
 
 
 def _ordered(observed: Observed, claim: Claim, source: Guest, now: datetime) -> list[Action]:
@@ -171,6 +177,9 @@ def _withdrawn(observed: Observed, claim: Claim, source: Guest, why: str, now: d
 
 def _still_wanted(observed: Observed, claim: Claim, target: Node) -> bool:
     """Whether the move that was reserved for is still to be, and can be. Asked before the order is given."""
+    source = observed.guest
+    if source is not None and source.status.engine_node == engine_node(target):
+        return not target.deleting  # it is there already
     if observed.stack is None or not _takes_guests(target):
         return False
     placement = observed.stack.spec.placement

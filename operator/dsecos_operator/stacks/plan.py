@@ -63,8 +63,10 @@ def plan(observed: Observed, desired: Desired, now: datetime) -> list[Action]:
     if desired.guest is not None:
         wanted = desired.upkeep.applied(desired.guest, observed.guest)
         actions += _guest(observed, wanted, desired.secret_digest)
-    elif observed.guest is not None and not observed.guest.deleting:
+        return [*strangers, *actions]
+    if observed.guest is not None and not observed.guest.deleting:
         actions += _kept(observed.guest, stack, desired.upkeep)
+    actions += _unneeded_secrets(observed, keep=None)
     return [*strangers, *actions]
 
 

@@ -18,6 +18,7 @@ from dsecos_api.types import Protocol, RunPolicy
 from dsecos_runtime import Conditions, is_true
 
 from dsecos_operator.maintenance.view import is_down
+from dsecos_operator.stacks import strays
 from dsecos_operator.stacks.claim import Claim
 from dsecos_operator.stacks.findings import Findings
 from dsecos_operator.stacks.guests import ports_of
@@ -35,7 +36,8 @@ def status(observed: Observed, stack: Stack, findings: Findings) -> StackStatus:
     conditions = Conditions(stack.status, stack.metadata.generation, order=STACK_STEPS)
     claim = findings.claim
     guest = observed.guest_on(claim.node) if claim is not None else observed.guest
-    _own_steps(conditions, stack, findings, guest)
+    by_others = guest is not None and strays.strayed(guest, observed.node) is not None
+    _own_steps(conditions, stack, findings, guest, by_others=by_others)
     _guest_steps(conditions, guest)
     conditions.false(Type.REGISTERED, Reason.NOT_CONFIGURED, "no Portainer configured")
     _outcome(conditions, observed, stack, findings, guest)
@@ -79,7 +81,9 @@ def converged(guest: Guest) -> bool:
     return current and documented and is_true(guest.status, Type.READY)
 
 
-def _own_steps(conditions: Conditions, stack: Stack, findings: Findings, guest: Guest | None) -> None:
+def _own_steps(
+    conditions: Conditions, stack: Stack, findings: Findings, guest: Guest | None, *, by_others: bool
+) -> None:
     verdict = findings.license
     conditions.set(Type.LICENSED, verdict.licensed, verdict.reason, verdict.message)
     problem = findings.problem
@@ -96,12 +100,17 @@ def _own_steps(conditions: Conditions, stack: Stack, findings: Findings, guest: 
     if problem is not None:
         conditions.false(Type.SCHEDULED, problem.refused.reason, problem.refused.message)
     elif findings.claim is not None:
-        conditions.true(Type.SCHEDULED, Reason.PLACED, _placed(findings.claim, guest))
+        text = _placed(findings.claim, guest, findings.stray, by_others=by_others)
+        conditions.true(Type.SCHEDULED, Reason.PLACED, text)
 
 
-def _placed(claim: Claim, guest: Guest | None) -> str:
+def _placed(claim: Claim, guest: Guest | None, stray: str, *, by_others: bool) -> str:
     text = f"on {claim.node}" + (f" with {claim.address}" if claim.address is not None else "")
-    if claim.failed_move is not None:
+    if stray:
+        text += f"; {stray}"
+    elif claim.moving_to is not None and by_others:
+        text += f"; somebody else moved it to {claim.moving_to}, and it is driven there from now on"
+    elif claim.failed_move is not None:
         text += f"; moving to {claim.failed_move.node} failed: {claim.failed_move.message}"
     elif claim.moving_to is not None:
         text += f"; on its way to {claim.moving_to}"

@@ -6,7 +6,7 @@ An event is one pass of somebody; an operator may be killed after any of its act
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -89,6 +89,8 @@ class Fleet:
     """By the Stack's UID."""
     outside: dict[str, Machine] = field(default_factory=dict)
     """Those of somebody else, by their ids in the engine."""
+    carried: set[str] = field(default_factory=set)
+    """UIDs of Stacks whose guests somebody else has moved."""
     sick: set[str] = field(default_factory=set)
     """Stacks whose services are unhealthy, by no doing of the operator's."""
     refusing: set[str] = field(default_factory=set)
@@ -142,6 +144,12 @@ class Fleet:
                 lifecycle = guest.status.lifecycle.model_copy(update={"state": LifecycleState.SUSPENDED})
                 seen = guest.status.model_copy(update={"lifecycle": lifecycle})
                 self.guests[key] = guest.model_copy(update={"status": seen})
+
+    def carry(self, name: str, to: str) -> None:
+        """Somebody moves a Stack's guest, without asking."""
+        uid = self.stacks[name].uid
+        self.machines[uid].at = self._engine_node(to)
+        self.carried.add(uid)
 
     def delete(self, name: str) -> None:
         """kubectl delete stack."""
@@ -207,7 +215,7 @@ class Fleet:
             self.done.append(action.name)
         if name in self.stacks:
             after = observe(cache, Key(found.namespace, name))
-            told = Findings(findings.license, after.claim, findings.problem, findings.notes)
+            told = replace(findings, claim=after.claim)
             self._status(name, status(after, self.stacks[name], told))
         return len(actions)
 
@@ -218,7 +226,7 @@ class Fleet:
                 self._metadata(name, finalizers=[OPERATOR_FINALIZER])
             case WriteClaim(claim):
                 observed = observe(cast(Cache, self), Key("acme", name))
-                told = Findings(findings.license, claim, findings.problem, findings.notes)
+                told = replace(findings, claim=claim)
                 self._status(name, status(observed, self.stacks[name], told))
                 assert claim_of(self.stacks[name]) == claim
             case ApplySecret(namespace, secret, digest):
@@ -319,7 +327,7 @@ class Fleet:
             self.outside[guest.spec.adopt] = Machine(machine.at, running, 0)
             del self.machines[uid]
         elif policy != DeletionPolicy.ORPHAN:
-            assert machine.at == here, "destroyed from afar"
+            assert machine.at == here or uid in self.carried, "destroyed from afar"
             del self.machines[uid]
 
     def _tell(self, guest: Guest, machine: Machine | None, failed: Reason | None = None) -> None:

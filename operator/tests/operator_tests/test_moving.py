@@ -302,6 +302,8 @@ EVENTS = [
     "anywhere",
     "pause",
     "go on",
+    "carried a",
+    "carried b",
 ]
 
 
@@ -317,6 +319,8 @@ def test_whatever_happens_there_is_one_guest_and_it_ends_where_it_is_wanted(even
                 made.reconcile("shop", killed_after=1)
             case ["agent", name]:
                 made.agent_pass(name)
+            case ["carried", name]:
+                made.carry("shop", name)
             case ["zone"]:
                 made.zone_pass()
             case ["refuse"]:
