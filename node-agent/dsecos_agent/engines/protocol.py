@@ -109,7 +109,8 @@ class Engine(Protocol):
         """Read the counters of a running guest. Raises GuestNotRunningError."""
 
     def watch(self, name: str, callback: Callable[[str], None]) -> Watch:
-        """Call `callback(name)` once, on the event loop, when the guest's present life ends.
+        """Call `callback(name)` once, on the event loop, when the guest's present life ends, or when it is on
+        another node of the engine's cluster than it was.
 
         Cheap and idempotent: meant to be called on every pass for every running guest. A second watch of the
         same life of the same guest replaces the callback. A guest that does not run gets its callback at

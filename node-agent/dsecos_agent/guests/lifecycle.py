@@ -106,12 +106,14 @@ def settle(
     run: RunPolicy,
     repeated: Iterable[LifecycleState] = (),
     rebooted: bool = False,
+    arrived: bool = False,
     now: str,
 ) -> Lifecycle | None:
     """The life after a look at the engine; None: there is no guest and never was one.
 
     `run` is what is wanted, `repeated` the states that the actions to come go through (what a crash has cut
-    short is not told as a failure while it is done again), `rebooted` whether the host was started since.
+    short is not told as a failure while it is done again), `rebooted` whether the host was started since,
+    `arrived` whether a guest that was never looked at here was another node's before.
     """
     state = None if found is None else STATES.get(found)
     if state is None or (life is not None and (life.state is state or life.state in repeated)):
@@ -120,6 +122,8 @@ def settle(
     if made and state is LifecycleState.STOPPED and run is RunPolicy.RUNNING:
         return life  # on its way to its first start
     cause, message = _why(life, state, run, rebooted=rebooted)
+    if life is None and arrived:
+        cause, message = Cause.MIGRATION, "it was moved here"
     return enter(life, state, cause, message, now)
 
 

@@ -146,6 +146,7 @@ def remembered(
         run=wanted.run,
         repeated={action.through for action in actions if action.through is not None},
         rebooted=record.boot not in ("", boot),
+        arrived=wanted.epoch > 1,
         now=now,
     )
     told = record.life is not None and record.life.state is LifecycleState.MIGRATING

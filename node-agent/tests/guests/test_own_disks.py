@@ -77,6 +77,14 @@ def names(actions: list[do.Action]) -> list[str]:
     return [action.name for action in actions]
 
 
+def test_one_that_was_placed_elsewhere_before_was_moved_here() -> None:
+    wanted = on_pve(epoch=2)
+    life = remembered(Record(UID), wanted, seen(wanted), [], dict, boot="b", now=NOW).life
+    assert life is not None
+    assert (life.state, life.cause) == (LifecycleState.RUNNING, Cause.MIGRATION)
+    assert life.transitions[0].message == "it was moved here"
+
+
 def test_its_configuration_names_an_image_and_disks() -> None:
     config = on_pve().config
     assert config.root == RootImage("debian-13-docker", 10 * GIB)

@@ -10,7 +10,7 @@ import pytest
 from dsecos_proxmox_simulator.faults import FailedTask, LostAnswer, SlowTask
 
 from .harness import Object, eventually
-from .proxmox_pair import FIRST, SECOND, Pair, proxmox_pair
+from .proxmox_pair import FIRST, SECOND, SPACE, Pair, proxmox_pair
 
 pytestmark = pytest.mark.timeout(300)
 MOVE = ("POST", "/nodes/{node}/lxc/{vmid}/migrate")
@@ -68,6 +68,8 @@ def test_a_stack_that_names_another_node_is_moved_there_as_it_is(pair: Pair) -> 
     assert (guest["status"]["engineNode"], guest["status"]["engineId"]) == (SECOND, f"{number}")
     assert vmid(pair) == number
     assert is_on(pair, SECOND)
+    (step,) = guest["status"]["lifecycle"]["transitions"]
+    assert (step["to"], step["cause"]) == ("Running", "Migration")
     assert tasks(pair) == ["vzstart", "vzmigrate"]
     assert pair.records("shop", FIRST) == []
     eventually(lambda: f"veth{number}i0" not in pair.rules(FIRST), "its rules are gone", 20)
@@ -174,3 +176,15 @@ def test_a_stack_that_is_deleted_on_its_way_is_removed_completely(pair: Pair, be
     pair.delete("shop")
     assert pair.machines("shop") == []
     assert pair.homes("shop") == []
+
+
+def test_a_stack_follows_its_guest_that_somebody_else_has_moved(pair: Pair) -> None:
+    before, number = pair.stack("shop")["status"], vmid(pair)
+    pair.simulator.world.move_guest(number, SECOND)
+    after = pair.wait("shop", node=SECOND)["status"]
+    assert (after["address"], after["epoch"]) == (before["address"], before["epoch"] + 1)
+    assert is_on(pair, SECOND)
+    assert tasks(pair) == ["vzstart"], "nothing is done to it"
+    assert pair.records("shop", FIRST) == []
+    told = pair.plane.kubectl("get", "events", "-n", SPACE, "-o", "jsonpath={.items[*].message}")
+    assert f"somebody else moved it to {SECOND}" in told

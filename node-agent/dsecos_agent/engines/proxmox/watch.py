@@ -1,11 +1,12 @@
-"""Notice that a guest has stopped: one look at the cluster now and then, for all that are watched.
+"""Notice that a guest has stopped, or is on another node: one look at the cluster now and then for all that
+are watched.
 
 There is nothing to wait on: the API has no events. The listing's status may be some ten seconds old, also
 just after a start, so a guest that seems to have stopped is asked for itself.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from dsecos_runtime import get_logger
 
@@ -42,10 +43,12 @@ class StateWatches:
         self._clock = clock
         self._interval = interval
         self._watched: dict[str, Callable[[str], None]] = {}
+        self._nodes: dict[str, str] = {}
+        """Where they were at the last look."""
         self._looking: asyncio.Task[None] | None = None
 
     def add(self, name: str, callback: Callable[[str], None]) -> _Handle:
-        """Call back once when the guest does not run (any more)."""
+        """Call back once when the guest does not run (any more), or is on another node than before."""
         self._watched[name] = callback
         if self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look())
@@ -54,6 +57,7 @@ class StateWatches:
     async def close(self) -> None:
         """End all."""
         self._watched.clear()
+        self._nodes.clear()
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait([self._looking])
@@ -62,17 +66,26 @@ class StateWatches:
     async def _look(self) -> None:
         while self._watched:
             watched = list(self._watched)
+            told: list[str] = []
             try:
                 listing = await self._places.listing()
-                ended = [name for name in watched if not await self._may_run(name, listing)]
+                told += self._moved(watched, listing)
+                told += [name for name in watched if not await self._may_run(name, listing)]
             except AdapterError as error:
                 get_logger().info("watched guests cannot be seen", error=str(error))
-                ended = []
-            for name in ended:
+            for name in told:
                 if callback := self._watched.pop(name, None):
                     callback(name)
             await self._clock.sleep(self._interval)
         self._looking = None
+
+    def _moved(self, watched: Sequence[str], listing: Listing) -> list[str]:
+        """Those that are not where they were at the look before."""
+        marked = {
+            place.marks.guest: place.node for place in listing.places.values() if place.marks is not None
+        }
+        before, self._nodes = self._nodes, {name: marked[name] for name in watched if name in marked}
+        return [name for name, node in self._nodes.items() if before.get(name, node) != node]
 
     async def _may_run(self, name: str, listing: Listing) -> bool:
         places = [p for p in listing.places.values() if p.marks is not None and p.marks.guest == name]

@@ -99,6 +99,26 @@ async def test_one_look_serves_all_who_watch_and_nobody_looks_when_nobody_watche
     assert told.empty()
 
 
+async def test_one_that_is_moved_while_it_runs_is_told_once(made: Lab, engine: ProxmoxEngine) -> None:
+    for name in ("one", "two"):
+        await engine.write_config(config(name))
+        await engine.start(name, OWNER)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    for name in ("one", "two"):
+        engine.watch(name, told.put_nowait)
+    found, other = await engine.get("one"), await engine.get("two")
+    assert found is not None
+    assert other is not None
+    made.world.set_status(int(other.engine_id), "stopped")
+    assert await asyncio.wait_for(told.get(), 10) == "two", "so the other was seen where it was"
+    made.world.move_guest(int(found.engine_id), "pve2")
+    assert await asyncio.wait_for(told.get(), 10) == "one"
+    engine.watch("one", told.put_nowait)
+    made.world.set_status(int(found.engine_id), "stopped")
+    assert await asyncio.wait_for(told.get(), 10) == "one"
+    assert told.empty()
+
+
 async def test_what_cannot_be_had_is_said_with_its_reason(engine: ProxmoxEngine) -> None:
     found = await engine.capabilities()
     assert found.engine.startswith("proxmox 8.4")
