@@ -12,6 +12,7 @@ from dsecos_agent.adapter_errors import NotFoundError
 from dsecos_agent.engines.errors import GuestFailedError, GuestNotRunningError, IllegalTransitionError
 from dsecos_agent.engines.lxc import cgroups, state
 from dsecos_agent.engines.lxc.directory import GuestDirectory
+from dsecos_agent.engines.lxc.log import cause
 from dsecos_agent.engines.model import GuestState, ObservedGuest
 from dsecos_agent.processes import ProcessResult, ToolTimeoutError, run
 
@@ -58,9 +59,9 @@ class Life:
             ) from error
         started = await self.settled(name, owner_uid)
         if tool.exit_code != 0 or started is None or started.state is not GuestState.RUNNING:
-            raise GuestFailedError(
-                f"guest {name} did not start", self._guests.log_tail(name) or tool.text_err()
-            )
+            told = self._guests.log_tail(name) or tool.text_err()
+            why = cause(told)
+            raise GuestFailedError(f"guest {name} did not start" + (f": {why}" if why else ""), told)
         return started
 
     async def shutdown(self, name: str, owner_uid: str, grace: float) -> bool:
