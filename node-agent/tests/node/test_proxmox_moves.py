@@ -91,6 +91,8 @@ def test_a_stopped_stack_is_moved_as_it_is_and_started_there_when_it_is_to_run(p
     pair.edit("shop", runPolicy="Running")
     pair.wait_condition("shop", "Ready", "Serving")
     assert is_on(pair, SECOND)
+    name, run = pair.guest("shop", SECOND)["metadata"]["name"], pair.nodes[SECOND].settings.run
+    assert (run / "guests" / name).is_dir(), "the directory that it shares with its node"
 
 
 def test_a_node_is_emptied_for_its_maintenance_and_what_left_stays_away(pair: Pair) -> None:

@@ -117,6 +117,18 @@ def test_what_ha_manages_moves_in_two_steps(
     assert api.nodes("pve1").lxc(102).status.current.get()["status"] == "running"
 
 
+def test_a_directory_of_the_node_keeps_a_container_there_unless_it_is_shared(
+    pve: Simulator, api: Any, container: Make, outcome: Outcome
+) -> None:
+    container()
+    node = api.nodes("pve1").lxc(102)
+    pve.world.change_config(102, mp128="/srv/there,mp=/there")
+    assert outcome(node.migrate.post(target="pve2", restart=1)) == "migration aborted"
+    assert "cannot migrate local bind mount point 'mp128'" in pve.issued("vzmigrate")[0].log
+    pve.world.change_config(102, mp128="/srv/there,mp=/there,shared=1")
+    assert outcome(node.migrate.post(target="pve2", restart=1)) == "OK"
+
+
 def test_ha_takes_over_what_lies_on_shared_storage(pve: Simulator, api: Any, container: Make) -> None:
     container(102, rootfs="ceph:2")
     container(103)

@@ -34,6 +34,7 @@ from dsecos_proxmox_simulator import (
 from .world import OWNER, STORAGE, Lab, config
 
 CREATE = ("POST", "/nodes/{node}/lxc")
+MOVE = ("POST", "/nodes/{node}/lxc/{vmid}/migrate")
 START = ("POST", "/nodes/{node}/lxc/{vmid}/status/start")
 STOP = ("POST", "/nodes/{node}/lxc/{vmid}/status/stop")
 DESTROY = ("DELETE", "/nodes/{node}/lxc/{vmid}")
@@ -221,6 +222,32 @@ async def test_a_guest_under_ha_is_moved_by_the_manager(made: Lab, engine: Proxm
     moved = await engine.get("one")
     assert moved is not None
     assert (moved.engine_node, moved.state) == ("pve2", GuestState.RUNNING)
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_a_move_is_where_the_guest_is_whatever_its_task_says(
+    made: Lab, engine: ProxmoxEngine, done: bool
+) -> None:
+    await engine.write_config(config("one"))
+    made.simulator.faults.once(*MOVE, FailedTask("migration problems", done=done))
+    if done:
+        await engine.migrate("one", OWNER, "pve2")
+    else:
+        with pytest.raises(GuestFailedError, match="migration problems"):
+            await engine.migrate("one", OWNER, "pve2")
+    found = await engine.get("one")
+    assert found is not None
+    assert found.engine_node == ("pve2" if done else "pve1")
+
+
+async def test_what_is_forgotten_holds_no_id_and_is_found_by_its_marks(
+    made: Lab, engine: ProxmoxEngine
+) -> None:
+    await engine.write_config(config("one"))
+    await engine.migrate("one", OWNER, "pve2")
+    await engine.forget("one")
+    assert Journal(made.home / "state/guests").claims() == {}
+    assert (await engine.start("one", OWNER)).engine_node == "pve2"
 
 
 async def test_a_storage_that_is_full(made: Lab, engine: ProxmoxEngine) -> None:
