@@ -233,7 +233,8 @@ class Pair:
 @contextmanager
 def proxmox_pair() -> Iterator[Pair]:
     """Control plane, cluster, operator and two agents that are ready; all of it goes with the block."""
-    with ExitStack() as stack_, ControlPlane() as plane, Simulator(World(nodes=(FIRST, SECOND))) as simulator:
+    world = World(nodes=(FIRST, SECOND))
+    with ControlPlane() as plane, Simulator(world) as simulator, ExitStack() as stack_:
         images = Path(stack_.enter_context(tempfile.TemporaryDirectory(prefix="dsecos-images-")))
         make_image(images)
         docker = stack_.enter_context(tempfile.TemporaryDirectory(prefix="dsecos-docker-"))
