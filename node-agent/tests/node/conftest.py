@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dsecos_control_plane.testing import ControlPlane
 
-from .harness import CRDS, Node
+from .harness import Node, know_kinds
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +28,7 @@ def images() -> Iterator[Path]:
 def plane() -> Iterator[ControlPlane]:
     """A real API server that knows our kinds."""
     with ControlPlane() as plane:
-        plane.kubectl("apply", "--server-side", "-f", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        know_kinds(plane)
         yield plane
 
 

@@ -67,6 +67,12 @@ def eventually(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any
         time.sleep(0.05)
 
 
+def know_kinds(plane: ControlPlane) -> None:
+    """Install our kinds, and wait until the API server serves them."""
+    plane.kubectl("apply", "--server-side", "-f", str(CRDS))
+    plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
+
+
 class Node:
     """One node with its agent."""
 

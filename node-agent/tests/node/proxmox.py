@@ -22,7 +22,7 @@ from dsecos_api import proxmox
 from dsecos_control_plane.testing import ControlPlane
 from dsecos_proxmox_simulator import Faults, Simulator, World
 
-from .harness import CRDS, Node, Object
+from .harness import Node, Object, know_kinds
 
 AGENT = Path(__file__).with_name("proxmox_agent.py")
 IMAGE = "debian-13-docker"
@@ -136,8 +136,7 @@ def proxmox_node(
         Simulator(World(nodes=nodes), faults=faults) as simulator,
     ):
         make_image(Path(folder))
-        plane.kubectl("apply", "--server-side", "-f", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        know_kinds(plane)
         node = ProxmoxNode(plane, Path(folder), simulator)
         plane.kubectl("create", "namespace", node.settings.namespace)
         try:

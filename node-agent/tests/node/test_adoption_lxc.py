@@ -10,26 +10,30 @@ import pytest
 from dsecos_control_plane.testing import ControlPlane
 
 from ..engines.foreign import Foreign  # noqa: TID252
-from .harness import Node, Object, eventually
+from .harness import Node, Object, eventually, know_kinds
 
 NAME, NUMBER = "old-00000090", 60
 OWN = ("image", "idMap", "network", "volumes", "compose")
 
 
 @pytest.fixture(scope="module")
-def host(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node without a guest template, whose host has containers of its own."""
-    node = Node(plane, tmp_path_factory.mktemp("images"), registry=False)
-    node.kubectl("create", "namespace", node.settings.namespace)
-    metadata = {"name": node.settings.node_name}
-    spec = {"engine": {"type": "lxc"}}
-    node.apply({"apiVersion": "dsecos.io/v1alpha1", "kind": "Node", "metadata": metadata, "spec": spec})
-    start(node)
-    try:
-        node.wait_condition(node.settings.node_name, "EngineReady", "True", of="nodes.dsecos.io")
-        yield node
-    finally:
-        node.close()
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node without a guest template, whose host has containers of its own. It shares no API server with the
+    node of other tests: both have the same name.
+    """
+    with ControlPlane() as plane:
+        know_kinds(plane)
+        node = Node(plane, tmp_path_factory.mktemp("images"), registry=False)
+        node.kubectl("create", "namespace", node.settings.namespace)
+        metadata = {"name": node.settings.node_name}
+        spec = {"engine": {"type": "lxc"}}
+        node.apply({"apiVersion": "dsecos.io/v1alpha1", "kind": "Node", "metadata": metadata, "spec": spec})
+        start(node)
+        try:
+            node.wait_condition(node.settings.node_name, "EngineReady", "True", of="nodes.dsecos.io")
+            yield node
+        finally:
+            node.close()
 
 
 def start(node: Node) -> None:
