@@ -197,7 +197,8 @@ ADVICE: Mapping[Reason, Advice] = {
     ),
     Reason.MIGRATING: Advice("the guest is on its way to another node", WAIT),
     Reason.MIGRATION_FAILED: Advice(
-        "the guest could not be moved; it is where it was",
+        "the guest could not be moved and is where it was; or somebody else has moved it from where it is"
+        " to be",
         "Correct what the message names; it is tried again when the Stack changes, or after ten minutes. To"
         " leave it where it is, set `spec.placement.node` back.",
     ),
