@@ -76,7 +76,7 @@ class GuestDirectory:
         """The container that a guest has adopted: it is claimed, and its configuration says so, too. One that
         is damaged, or gone, cannot say otherwise.
         """
-        container = None if self._text(name) is not None else self.claim(name)
+        container = None if (self.of(name) / CONFIG).exists() else self.claim(name)
         if container is None:
             return None
         text = self._outside.read(container)
@@ -92,7 +92,9 @@ class GuestDirectory:
 
     def life(self, name: str) -> state.Boot | None:
         """A guest's present life."""
-        taken = self.taken(name)
+        return self._life(name, self.taken(name))
+
+    def _life(self, name: str, taken: Taken | None) -> state.Boot | None:
         if taken is None:
             return state.read_boot(self.of(name)) if self.claim(name) is None else None
         return state.read_boot(self.of(name)) or state.unnoted(self._outside.lxcpath, taken.container)
@@ -101,7 +103,8 @@ class GuestDirectory:
         """One guest; a directory without a configuration is none (it is about to be made or has just been
         removed), unless it still runs: then its life says whose it is.
         """
-        text, taken, boot = self._text(name), self.taken(name), self.life(name)
+        text, taken = self._text(name), self.taken(name)
+        boot = self._life(name, taken)
         if taken is not None:
             return self._observe_taken(name, taken, boot)
         if text is None and boot is None:
