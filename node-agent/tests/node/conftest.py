@@ -36,14 +36,14 @@ def plane() -> Iterator[ControlPlane]:
 def installed(plane: ControlPlane, images: Path) -> Iterator[Node]:
     """A node that is registered and whose agent runs."""
     node = Node(plane, images)
-    plane.kubectl("create", "namespace", node.settings.namespace)
-    document = (
-        "apiVersion: dsecos.io/v1alpha1\nkind: Node\n"
-        f"metadata: {{name: {node.settings.node_name}}}\nspec: {{engine: {{type: lxc}}}}\n"
-    )
-    plane.kubectl("apply", "--server-side", "-f", "-", stdin=document)
-    node.start()
     try:
+        plane.kubectl("create", "namespace", node.settings.namespace)
+        document = (
+            "apiVersion: dsecos.io/v1alpha1\nkind: Node\n"
+            f"metadata: {{name: {node.settings.node_name}}}\nspec: {{engine: {{type: lxc}}}}\n"
+        )
+        plane.kubectl("apply", "--server-side", "-f", "-", stdin=document)
+        node.start()
         node.wait_condition(
             node.settings.node_name, "StorageReady", "True", of="nodes.dsecos.io", seconds=240
         )
