@@ -184,7 +184,6 @@ def terminal(agent: FakeAgent, shop: Namespace) -> Iterator[Terminal]:
         found.close()
 
 
-@pytest.mark.timeout(60)
 def test_the_console_passes_every_key_and_leaves_with_the_escape(
     terminal: Terminal, agent: FakeAgent
 ) -> None:
@@ -198,13 +197,11 @@ def test_the_console_passes_every_key_and_leaves_with_the_escape(
     assert b"NOT" not in terminal.shown
 
 
-@pytest.mark.timeout(60)
 def test_the_guest_learns_the_size_of_the_terminal(terminal: Terminal) -> None:
     terminal.resize(132, 50)
     terminal.expect(b"size 132x50")
 
 
-@pytest.mark.timeout(60)
 def test_a_session_that_ends_by_itself_ends_the_command(terminal: Terminal) -> None:
     terminal.type(b"q")
     terminal.expect(b"the session has ended")
@@ -212,14 +209,12 @@ def test_a_session_that_ends_by_itself_ends_the_command(terminal: Terminal) -> N
     assert terminal.settings == terminal.before
 
 
-@pytest.mark.timeout(60)
 def test_the_terminal_is_set_back_also_when_the_command_is_told_to_end(terminal: Terminal) -> None:
     terminal.command.send_signal(signal.SIGTERM)
     assert terminal.command.wait(20) == 128 + signal.SIGTERM
     assert terminal.settings == terminal.before
 
 
-@pytest.mark.timeout(60)
 def test_a_console_that_is_refused_leaves_the_terminal_alone(agent: FakeAgent, shop: Namespace) -> None:
     shop.set_status("stack", "shop", guest="other-12345678")
     terminal = Terminal("console", "shop", "-n", shop.name)

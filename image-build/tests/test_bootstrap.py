@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from dsecos_images import build
 from dsecos_images.cache import Cache
 from dsecos_images.guest import BuildGuest
 from dsecos_images.process import run
+
+from tests.patience import until
 
 from .conftest import Built
 
@@ -35,14 +36,6 @@ def processes_about(word: object) -> list[str]:
         if str(word).encode() in command + environment and entry.name != str(os.getpid()):
             found.append(command.decode(errors="replace").replace("\0", " "))
     return found
-
-
-def until(condition: object, timeout: float = 60) -> None:
-    assert callable(condition)
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.02)
 
 
 def test_a_killed_build_leaves_no_process_no_mount_and_no_entry(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
 from dsecos_images.guest import ID_BASE, BuildGuest
 from dsecos_images.process import run
+
+from tests.patience import until
 
 from .conftest import Built, render
 
@@ -257,7 +258,5 @@ def test_initialisation_scripts_and_password_files_work_as_in_the_official_image
 
 def _until(guest: BuildGuest, command: str, timeout: float = 60) -> None:
     """Try a command in the guest until it succeeds."""
-    end = time.monotonic() + timeout
-    while guest.attach("sh", "-c", f"{command} >/dev/null 2>&1 && echo yes || true").strip() != "yes":
-        assert time.monotonic() < end, f"{command}: not within {timeout:.0f} s"
-        time.sleep(0.02)
+    shell = ("sh", "-c", f"{command} >/dev/null 2>&1 && echo yes || true")
+    until(lambda: guest.attach(*shell).strip() == "yes", timeout, every=0.02, what=command)

@@ -17,6 +17,8 @@ from dsecos_images.main import default_cache
 from dsecos_images.oci import RegistryError
 from dsecos_images.process import run
 
+from tests.patience import Deadline
+
 from .conftest import Built
 
 PASSWORD = "a-password"
@@ -65,13 +67,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 def _until_it_listens(port: int) -> None:
-    end = time.monotonic() + 30
+    deadline = Deadline(30)
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except ConnectionRefusedError:
-            assert time.monotonic() < end, "the registry does not listen"
+            assert not deadline.passed(), "the registry does not listen"
             time.sleep(0.02)
 
 

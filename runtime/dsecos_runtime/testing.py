@@ -2,7 +2,6 @@
 
 async with Gateway(control_plane.kubeconfig, tmp_path) as gateway:
     run = Run(RuntimeSettings(name="operator", kubeconfig=gateway.kubeconfig, clusterwide=True), build)
-    await until(lambda: run.runtime.cache.ready())
     await gateway.cut()
     ...
     await gateway.open()
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,16 +24,6 @@ from dsecos_runtime.controller import Controller
 from dsecos_runtime.credentials import Credentials
 from dsecos_runtime.runtime import Runtime, run_async
 from dsecos_runtime.settings import RuntimeSettings
-
-
-async def until(condition: Callable[[], Any], within: float = 20.0) -> Any:
-    """Poll until the condition holds; return what it gave. AssertionError after `within` seconds."""
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        if time.monotonic() >= deadline:
-            raise AssertionError(f"did not become true within {within} s")
-        await asyncio.sleep(0.01)
-    return found
 
 
 class Run:

@@ -24,7 +24,8 @@ from dsecos_runtime import (
     Terminal,
     Unavailable,
 )
-from dsecos_runtime.testing import until
+
+from tests.patience import async_until
 
 KUBECONFIG = """
 current-context: none
@@ -102,7 +103,7 @@ async def test_a_storm_of_wake_ups_never_gives_one_key_to_two_workers_and_loses_
     before = dict(controller.passes)
     for key in keys:
         controller.wake(key)
-    await until(lambda: all(controller.passes[key] == before.get(key, 0) + 1 for key in keys))
+    await async_until(lambda: all(controller.passes[key] == before.get(key, 0) + 1 for key in keys))
     assert controller.most_out == controller.workers
 
 
@@ -115,11 +116,11 @@ async def test_wake_ups_during_a_pass_cause_exactly_one_more(begin: Begin) -> No
     controller = Steps(step)
     begin(controller)
     controller.wake(A)
-    await until(lambda: controller.out)
+    await async_until(lambda: controller.out)
     for _ in range(5):
         controller.wake(A)
     gate.set()
-    await until(lambda: controller.passes[A] == 2)
+    await async_until(lambda: controller.passes[A] == 2)
     await asyncio.sleep(0.05)
     assert controller.passes[A] == 2
 
@@ -130,7 +131,7 @@ async def test_a_wake_up_from_another_thread_arrives(begin: Begin) -> None:
     await asyncio.sleep(0)
     thread = threading.Thread(target=controller.wake_threadsafe, args=(A,))
     thread.start()
-    await until(lambda: controller.passes[A] == 1)
+    await async_until(lambda: controller.passes[A] == 1)
     thread.join()
 
 
@@ -138,13 +139,13 @@ async def test_requeue_looks_again_and_an_earlier_wake_up_takes_its_place(begin:
     controller = Steps(lambda key: Requeue(0.1))
     begin(controller)
     controller.wake(A)
-    await until(lambda: controller.passes[A] == 3)
+    await async_until(lambda: controller.passes[A] == 3)
     controller.step = lambda key: Requeue(3600)
     controller.wake(A)
-    await until(lambda: controller.passes[A] == 4)
+    await async_until(lambda: controller.passes[A] == 4)
     controller.step = lambda key: None
     controller.wake(A)
-    await until(lambda: controller.passes[A] == 5)
+    await async_until(lambda: controller.passes[A] == 5)
 
 
 async def test_a_wake_up_may_be_for_later(begin: Begin) -> None:
@@ -153,14 +154,14 @@ async def test_a_wake_up_may_be_for_later(begin: Begin) -> None:
     controller.wake(A, after=0.2)
     await asyncio.sleep(0.1)
     assert not controller.passes
-    await until(lambda: controller.passes[A] == 1)
+    await async_until(lambda: controller.passes[A] == 1)
 
 
 async def test_seeds_are_looked_at_on_start_and_on_each_resync(begin: Begin) -> None:
     controller = Steps(lambda key: None, keys=[A])
     controller.resync = 0.1
     begin(controller)
-    await until(lambda: controller.passes[A] >= 3)
+    await async_until(lambda: controller.passes[A] >= 3)
 
 
 async def test_a_pass_that_takes_too_long_is_ended_and_tried_again(begin: Begin) -> None:
@@ -169,7 +170,7 @@ async def test_a_pass_that_takes_too_long_is_ended_and_tried_again(begin: Begin)
     controller.backoff = Backoff(first=0.01)
     begin(controller)
     controller.wake(A)
-    await until(lambda: controller.passes[A] == 2)
+    await async_until(lambda: controller.passes[A] == 2)
 
 
 async def test_what_is_terminal_waits_for_a_wake_up(begin: Begin) -> None:
@@ -183,7 +184,7 @@ async def test_what_is_terminal_waits_for_a_wake_up(begin: Begin) -> None:
     await asyncio.sleep(0.2)
     assert controller.passes[A] == 1
     controller.wake(A)
-    await until(lambda: controller.passes[A] == 2)
+    await async_until(lambda: controller.passes[A] == 2)
 
 
 async def test_a_lost_lease_ends_the_controller(begin: Begin) -> None:
@@ -213,7 +214,7 @@ async def test_the_background_is_started_again_when_it_fails(
 
     controller = Listening(lambda key: None)
     begin(controller)
-    await until(lambda: controller.passes[A] == 1)
+    await async_until(lambda: controller.passes[A] == 1)
     assert starts == 3
 
 

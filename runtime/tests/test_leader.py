@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,9 @@ from dsecos_runtime import (
     Requeue,
     Runtime,
 )
-from dsecos_runtime.testing import Gateway, Run, until
+from dsecos_runtime.testing import Gateway, Run
+
+from tests.patience import async_until, now
 
 Make = Callable[..., Any]
 Start = Callable[..., Run]
@@ -77,7 +78,7 @@ class TestLease:
         waiting = asyncio.create_task(second.acquire())
         for _ in range(8):
             clock.time += 0.2
-            await until(lambda: first.remaining() > 0.25)
+            await async_until(lambda: first.remaining() > 0.25)
         assert not waiting.done()
         assert not holding.done()
         waiting.cancel()
@@ -142,7 +143,7 @@ class Counter(Controller):
         if key.name == "cm":
             obj = {"metadata": {"name": "worker", "namespace": key.namespace}}
             await self.runtime.cluster.apply(CONFIG_MAP, {**obj, "data": {"epoch": str(self.runtime.epoch)}})
-            self.passes.append(time.monotonic())
+            self.passes.append(now())
         return Requeue(0.05)
 
 
@@ -165,9 +166,9 @@ class TestTwoProcesses:
                 return made
 
             run = start(make, **FAST, **kubeconfig)
-            await until(lambda m=made: m)  # type: ignore[misc]
+            await async_until(lambda m=made: m)  # type: ignore[misc]
             if not pair:
-                await until(lambda m=made: m[0].passes)  # type: ignore[misc]
+                await async_until(lambda m=made: m[0].passes)  # type: ignore[misc]
             pair.append((run, made[0]))
         await asyncio.sleep(1.0)
         return pair
@@ -178,9 +179,9 @@ class TestTwoProcesses:
         (first, _), (second, waiting) = pair
         assert second.runtime.cache.ready(), "the stand-by is warm"
         assert not waiting.passes
-        stopped = time.monotonic()
+        stopped = now()
         assert await first.end() == 0
-        await until(lambda: waiting.passes)
+        await async_until(lambda: waiting.passes)
         assert waiting.passes[0] - stopped < 3.0, "it did not wait for the lease to run out"
         assert (first.runtime.epoch, second.runtime.epoch) == (1, 2)
         assert (await cluster.get(CONFIG_MAP, "worker", namespace))["data"] == {"epoch": "2"}
@@ -191,9 +192,9 @@ class TestTwoProcesses:
         (first, working), (_, waiting) = pair
         await gateway.cut()
         assert await first.code() == 1
-        ended = time.monotonic()
+        ended = now()
         assert not waiting.passes
-        await until(lambda: waiting.passes)
+        await async_until(lambda: waiting.passes)
         assert working.passes[-1] < waiting.passes[0]
         assert waiting.passes[0] - ended < 3.0
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from dsecos_control_plane.testing import ControlPlane
 from dsecos_runtime import LEASE, Cluster
-from dsecos_runtime.testing import Gateway, until
+from dsecos_runtime.testing import Gateway
+
+from tests.patience import async_until
 
 PART = """
 import sys
@@ -61,7 +63,7 @@ async def test_a_part_serves_metrics_logs_json_and_stops_at_sigterm(
         "DSECOS_METRICS_PORT": str(port),
     }
     part = begin(environment, log)
-    await until(lambda: part.poll() is not None or '"looked"' in log.read_text())
+    await async_until(lambda: part.poll() is not None or '"looked"' in log.read_text())
     assert part.poll() is None, log.read_text()
 
     found = await asyncio.to_thread(read, port)
@@ -82,6 +84,6 @@ async def test_a_stop_is_heard_while_waiting_for_the_api_server(tmp_path: Path, 
     await gateway.cut()
     log = tmp_path / "log"
     part = begin({"KUBECONFIG": str(kubeconfig)}, log)
-    await until(lambda: "waiting for the API server" in log.read_text())
+    await async_until(lambda: "waiting for the API server" in log.read_text())
     os.kill(part.pid, signal.SIGTERM)
     assert await asyncio.to_thread(part.wait, 10) == 0

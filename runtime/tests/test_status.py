@@ -10,7 +10,8 @@ import pytest
 from dsecos_api import NetworkZone
 from dsecos_runtime import NETWORK_ZONE, Cache, Cluster, Conditions, Key, Object, StatusWriter
 from dsecos_runtime.cache import Watch
-from dsecos_runtime.testing import until
+
+from tests.patience import async_until
 
 Make = Callable[..., Any]
 
@@ -130,7 +131,7 @@ async def test_what_waits_is_written_when_its_time_has_come(cluster: Cluster, zo
     await desk.say("reconciling", "Pending")
     await desk.say("reconciling", "Starting")
     await desk.say("reconciling", "Unhealthy")
-    await until(lambda: len(desk.written) == 2)
+    await async_until(lambda: len(desk.written) == 2)
     assert desk.reasons == ["Pending", "Unhealthy"]
 
 

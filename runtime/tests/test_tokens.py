@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import yaml
 from dsecos_runtime import CONFIG_MAP, SECRET, Cluster, Controller, Forbidden, Input, Key, Requeue, utcnow
-from dsecos_runtime.testing import Run, until
+from dsecos_runtime.testing import Run
 from dsecos_runtime.tokens import Claims, TokenRotator, store_token, write_atomically
+
+from tests.patience import async_until
 
 Make = Callable[..., Any]
 LIFE = timedelta(minutes=10)
@@ -39,7 +41,7 @@ async def test_a_token_is_renewed_in_place_before_it_ends(kubeconfig_of: Make, n
     ahead = timedelta(minutes=7, seconds=45)
     rotator = TokenRotator(ours, ours.credentials, now=lambda: utcnow() + ahead)
     rotating = asyncio.create_task(rotator.run())
-    await until(lambda: token_of(kubeconfig) != first)
+    await async_until(lambda: token_of(kubeconfig) != first)
     rotating.cancel()
     second = token_of(kubeconfig)
     before, after = Claims.parse(first), Claims.parse(second)
@@ -71,13 +73,14 @@ async def test_a_token_that_was_replaced_on_disk_is_used_at_once(
     """The first token ends with its Secret: client and watch go on with the second."""
     kubeconfig = await kubeconfig_of("agent", admin=True)
     run = start(lambda _: [Watcher()], kubeconfig=kubeconfig, watch_timeout=2.0)
-    await until(lambda: hasattr(run, "runtime") and run.runtime.cache.watches and run.runtime.cache.ready())
+    await async_until(lambda: hasattr(run, "runtime"))
+    await async_until(lambda: run.runtime.cache.watches and run.runtime.cache.ready())
     second = await cluster.request_token(namespace, "agent", expiration=timedelta(hours=1))
     await cluster.delete(SECRET, "agent", namespace)
     store_token(run.runtime.credentials, second.token)
     await asyncio.sleep(11)  # the API server believes in a token for 10 s after it has looked
     await cluster.apply(CONFIG_MAP, config_map())
-    await until(lambda: run.runtime.cache.get(CONFIG_MAP, Key(namespace, "cm")))
+    await async_until(lambda: run.runtime.cache.get(CONFIG_MAP, Key(namespace, "cm")))
     await run.runtime.cluster.list(CONFIG_MAP, namespace)
     assert not run.ended
 

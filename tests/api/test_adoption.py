@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +11,7 @@ from dsecos_api.generate import CHECKOUT
 from dsecos_control_plane.errors import CommandError
 from dsecos_control_plane.testing import ControlPlane
 
+from tests import patience
 from tests.api.client import Api, Object
 from tests.api.objects import example
 
@@ -74,10 +74,7 @@ def test_what_an_administrator_has_taken_over_is_the_tenants_to_drive(
 
 def until(holds: Callable[[], bool]) -> None:
     """The API server takes a moment to know of a new policy or role, and tells nobody when it does."""
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    patience.until(holds, 30, every=0.2)
 
 
 def refusal(plane: ControlPlane, stack: Object, *who: str) -> str:

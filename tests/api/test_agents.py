@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +12,7 @@ from dsecos_control_plane.testing import ControlPlane
 
 from tests.api.client import Api, Object
 from tests.api.objects import EXAMPLES, example
+from tests.patience import until
 
 Patch = Callable[..., str]
 """Patches the agent's object as the agent, and gives what the API server answered."""
@@ -66,10 +66,8 @@ def test_finalizers_and_status_are_its_own(patch: Patch) -> None:
     ids=["spec", "labels", "annotations", "owners"],
 )
 def test_its_orders_are_not(patch: Patch, change: Object, told: str) -> None:
-    end = time.monotonic() + 30  # the API server takes a moment to know of a new policy
-    while not (answer := refusal(patch, change)) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert told in answer
+    # The API server takes a moment to know of a new policy.
+    assert told in until(lambda: refusal(patch, change), 30, every=0.2)
 
 
 def refusal(patch: Patch, change: Object) -> str:

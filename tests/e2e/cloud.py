@@ -11,10 +11,10 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.patience import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOCK = Path("/tmp/dsecos-e2e.lock")
@@ -170,8 +172,16 @@ class Cloud:
             raise AssertionError(f"{type_} never said {reason}\n{self.story(stack)}") from error
 
     def story(self, stack: str) -> str:
-        """What a person would read to find out what is wrong."""
+        """What a person would read to find out what is wrong, the most telling first."""
         told = [
+            line
+            for obj in (*self.find("stacks", self.namespace), *self.find("guests"))
+            for line in unmet(obj)
+        ]
+        for log in sorted((self.home / "log").glob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()
+            told += [line for line in lines if re.search('"level": "(warning|error)"', line)][-5:]
+        told += [
             self.kubectl("get", "stack", stack, "-n", self.namespace, "-o", "yaml", check=False).stdout,
             self.kubectl("get", "guests", "-A", "-o", "yaml", check=False).stdout,
         ]
@@ -277,7 +287,7 @@ class Cloud:
         return 0
 
     def http(
-        self, port: int, path: str = "/", data: bytes | None = None, timeout: float = 3
+        self, port: int, path: str = "/", data: bytes | None = None, timeout: float = 10
     ) -> tuple[int, str]:
         """Ask a port of this host; (0, reason) when nobody answers."""
         try:
@@ -345,20 +355,20 @@ def namespace(name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
+def unmet(obj: Object) -> list[str]:
+    """The conditions of an object that are not as a healthy one's, a line each."""
+    healthy = {"Reconciling": "False", "Stalled": "False"}
+    return [
+        f"{obj['kind']} {obj['metadata']['name']}: {entry['type']}={entry['status']} {entry['reason']}"
+        f" since {entry['lastTransitionTime']}: {entry['message']}"
+        for entry in conditions(obj).values()
+        if entry["status"] != healthy.get(entry["type"], "True")
+    ]
+
+
 def conditions(obj: Object) -> dict[str, Object]:
     """Conditions of an object by their type."""
     return {entry["type"]: entry for entry in obj.get("status", {}).get("conditions", [])}
-
-
-def until(seen: Callable[[], Any], timeout: float, every: float = 0.05) -> Any:
-    """Ask again and again until the answer is true; the answer is returned."""
-    deadline = time.monotonic() + timeout
-    while True:
-        answer = seen()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"not within {timeout} s"
-        time.sleep(every)
 
 
 @contextlib.contextmanager

@@ -51,7 +51,6 @@ def by_hand() -> Iterator[ByHand]:
     container.remove()
 
 
-@pytest.mark.timeout(1200)
 def test_up_down_up_clean(life: Cloud, by_hand: ByHand) -> None:
     before = footprint(life)
     own, init = by_hand.config.read_bytes(), by_hand.init

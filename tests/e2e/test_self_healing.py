@@ -88,7 +88,6 @@ def test_a_killed_controller_comes_back_and_touches_nothing(shop: Cloud, guest: 
         assert shop.get("guest", guest, "dsecos-node-node-1")["metadata"]["resourceVersion"] == version
 
 
-@pytest.mark.timeout(400)
 def test_a_minute_without_the_api_server_is_not_noticed_by_the_application(shop: Cloud, guest: str) -> None:
     pid, services = shop.init_pid(guest), shop.services(guest)
     server, agent, operator = shop.process("kube-apiserver"), shop.process("agent"), shop.process("operator")

@@ -46,6 +46,8 @@ from dsecos_control_plane.progress import Steps
 from dsecos_control_plane.settings import Settings
 
 PREFIX = "dsecos-test-"
+FIRST_PORT = 24_000
+"""Below are the ports of the end-to-end tests, some of which are bound only later."""
 
 
 class ControlPlane:
@@ -167,7 +169,7 @@ def _free_ports() -> list[int]:
 
         found: list[int] = []
         while len(found) < 8:
-            port = 20_000 + 2 * secrets.randbelow(6_000)
+            port = FIRST_PORT + 2 * secrets.randbelow(4_000)
             if bind(port) and bind(port + 1):
                 found += [port, port + 1]
         return found

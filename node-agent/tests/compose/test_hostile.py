@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -69,10 +68,8 @@ async def test_what_is_no_socket_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(DockerUnavailableError):
         await services.version(tmp_path)
     await asyncio.to_thread(os.mkfifo, tmp_path / "docker.sock")
-    begin = time.monotonic()
     with pytest.raises(DockerUnavailableError):
-        await services.version(tmp_path)
-    assert time.monotonic() - begin < 1, "opening a FIFO would block"
+        await services.version(tmp_path)  # opening a FIFO would block for ever
 
 
 @pytest.mark.parametrize(
@@ -117,10 +114,8 @@ async def test_an_endless_answer_ends(tmp_path: Path, monkeypatch: pytest.Monkey
             await writer.drain()
 
     async with guest(tmp_path, endless):
-        begin = time.monotonic()
         with pytest.raises(DockerUnavailableError, match="more than"):
             await services.services(tmp_path)
-        assert time.monotonic() - begin < 5
 
 
 async def test_a_trickle_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,10 +129,8 @@ async def test_a_trickle_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             await asyncio.sleep(0.05)
 
     async with guest(tmp_path, trickle):
-        begin = time.monotonic()
         with pytest.raises(DockerUnavailableError):
             await services.services(tmp_path)
-        assert time.monotonic() - begin < 2
 
 
 async def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from dsecos_agent.engines.model import GuestConfig, IdMap, Metrics, RootDirector
 from dsecos_agent.engines.protocol import Console, Engine
 from dsecos_agent.processes import run
 
+from tests.patience import async_until
+
 from ..engines.conftest import home, make_rootfs  # noqa: TID252 - the part's folder is no identifier
-from ..engines.contract_hooks import until  # noqa: TID252 - the part's folder is no identifier
 from ..engines.contract_host import command_lines  # noqa: TID252 - the part's folder is no identifier
 
 __all__ = ["home"]
@@ -190,10 +191,10 @@ async def test_a_body_has_a_limit(client: ClientSession) -> None:
 
 async def test_a_command_whose_caller_hangs_up_is_killed(client: ClientSession) -> None:
     task = asyncio.create_task(ask(client, argv=["sleep", "4713"], timeLimit=60))
-    await until(lambda: "sleep 4713 " in command_lines())
+    await async_until(lambda: "sleep 4713 " in command_lines())
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await until(lambda: "sleep 4713 " not in command_lines())
+    await async_until(lambda: "sleep 4713 " not in command_lines())
 
 
 async def test_so_many_sessions_and_no_more(client: ClientSession) -> None:
@@ -246,20 +247,20 @@ async def test_a_frame_that_says_nothing_ends_the_console(client: ClientSession,
 async def test_what_runs_in_a_console_ends_with_it(client: ClientSession) -> None:
     console = await client.ws_connect(f"/v1/guests/{NAME}/console")
     await console.send_bytes(b"sleep 4714\n")
-    await until(lambda: "sleep 4714 " in command_lines())
+    await async_until(lambda: "sleep 4714 " in command_lines())
     await console.close()
-    await until(lambda: "sleep 4714 " not in command_lines())
+    await async_until(lambda: "sleep 4714 " not in command_lines())
 
 
 async def test_who_hangs_up_without_a_word_leaves_nothing(control: ControlSocket, path: Path) -> None:
     async with connect(path) as client:
         console = await client.ws_connect(f"/v1/guests/{NAME}/console")
         await console.send_bytes(b"sleep 4715\n")
-        await until(lambda: "sleep 4715 " in command_lines())
+        await async_until(lambda: "sleep 4715 " in command_lines())
         assert console._response.connection is not None
         assert console._response.connection.transport is not None
         console._response.connection.transport.abort()
-        await until(lambda: "sleep 4715 " not in command_lines())
+        await async_until(lambda: "sleep 4715 " not in command_lines())
 
 
 async def test_an_agent_that_stops_hangs_up(

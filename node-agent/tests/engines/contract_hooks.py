@@ -1,7 +1,6 @@
 """What a subclass of the contract gives, and what the contract's parts share."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -9,6 +8,8 @@ import pytest
 from dsecos_agent.adapter_errors import UnsupportedError
 from dsecos_agent.engines.model import Capability, GuestConfig, GuestKind, GuestState, Limits
 from dsecos_agent.engines.protocol import Engine
+
+from tests.patience import Deadline
 
 MAKE = Callable[..., GuestConfig]
 OWNER = "5e0f6b8e-0000-4000-8000-000000000001"
@@ -128,19 +129,11 @@ MUTATIONS = (
 """All of them but `write_config`."""
 
 
-async def until(true: Callable[[], bool], limit: float = 10) -> None:
-    """Look again until it is."""
-    end = time.monotonic() + limit
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.01)
-
-
 async def until_state(engine: Engine, name: str, wanted: GuestState, limit: float = 10) -> None:
     """Look again until the guest is in this state."""
-    end = time.monotonic() + limit
+    deadline = Deadline(limit)
     while (guest := await engine.get(name)) is None or guest.state is not wanted:
-        assert time.monotonic() < end, guest
+        assert not deadline.passed(), guest
         await asyncio.sleep(0.01)
 
 

@@ -15,8 +15,10 @@ from dsecos_agent.engines.model import Adopted, GuestConfig, Limits
 from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.processes import check, run
 
+from tests.patience import async_until
+
 from .conftest import make_rootfs
-from .contract_hooks import MIB, OWNER, until
+from .contract_hooks import MIB, OWNER
 
 IDS = IdRange(3_100_000_000, 65536 * 4)
 
@@ -99,7 +101,7 @@ class Foreign:
         life = self.life()
         assert life is None, "it is still there"
         await self.gone()
-        await until(lambda: cgroups.remove_empty(self.name))
+        await async_until(lambda: cgroups.remove_empty(self.name))
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def group(self, controller: str, file: str) -> str:

@@ -20,8 +20,10 @@ from dsecos_agent.engines.model import (
 from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.processes import check
 
+from tests.patience import async_until
+
 from .conftest import make_rootfs
-from .contract_hooks import OWNER, STRANGER, out, state_of, until, until_state
+from .contract_hooks import OWNER, STRANGER, out, state_of, until_state
 from .contract_host import exists
 from .foreign import IDS, NONE, OURS, AdoptingLxc, Foreign, in_force, wanted
 
@@ -146,7 +148,7 @@ class TestItsLife(AdoptingLxc):
     async def test_one_that_the_hosts_init_runs_in_the_foreground(self, engine: Engine, make: MAKE) -> None:
         foreign = make()
         running = asyncio.create_task(foreign.start("-F"))
-        await until(lambda: foreign.life() is not None)
+        await async_until(lambda: foreign.life() is not None)
         init = foreign.init()
         await engine.write_config(wanted(foreign))
         guest = await engine.get("web")
@@ -161,7 +163,7 @@ class TestItsLife(AdoptingLxc):
         patient = f"for i in $(seq 3000); do [ -e {home}/go ] && break; sleep 0.01; done"
         foreign = make(f"lxc.hook.pre-start = sh -c '{patient}'\n")
         starting = asyncio.create_task(foreign.start())
-        await until(lambda: state.is_monitored(foreign.lxcpath, foreign.name))
+        await async_until(lambda: state.is_monitored(foreign.lxcpath, foreign.name))
         with pytest.raises(RetryableError, match=foreign.name):
             await engine.write_config(wanted(foreign))
         assert await engine.get("web") is None
@@ -179,8 +181,8 @@ class TestItsLife(AdoptingLxc):
         await engine.write_config(config)
         first = foreign.init()
         os.kill(first, 15)  # busybox init: reboot; its monitor has read the configuration before
-        await until(lambda: not exists(first))
-        await until(lambda: foreign.life() is not None)
+        await async_until(lambda: not exists(first))
+        await async_until(lambda: foreign.life() is not None)
         guest = await engine.get("web")
         assert guest is not None
         second = foreign.init()
@@ -204,8 +206,8 @@ class TestItsLife(AdoptingLxc):
         await engine.write_config(less)
         assert in_force(foreign) == (*NONE[:2], "70")
         os.kill(foreign.init(), 15)
-        await until(lambda: not exists(first))
-        await until(lambda: foreign.life() is not None)
+        await async_until(lambda: not exists(first))
+        await async_until(lambda: foreign.life() is not None)
         assert in_force(foreign) == OURS, "its monitor has read no other ones"
         guest = await engine.get("web")
         assert guest is not None
@@ -287,8 +289,8 @@ class TestAsItWas(AdoptingLxc):
         assert foreign.init() == init
         assert not (home / "lxc/web").exists()
         os.kill(foreign.init(), 15)  # it reboots with the hook that its monitor has read
-        await until(lambda: not exists(init))
-        await until(lambda: foreign.life() is not None)
+        await async_until(lambda: not exists(init))
+        await async_until(lambda: foreign.life() is not None)
         assert not (home / "lxc/web").exists()
         await foreign.restart()
 

@@ -27,11 +27,13 @@ from dsecos_agent.processes import check
 from dsecos_agent.storage import open_pool
 from dsecos_agent.storage.protocol import Archive, Pool, Template
 
+from tests.patience import async_until
+
 from .conftest import make_rootfs
 from .contract import EngineContract
 from .contract_adoption import AdoptionContract
 from .contract_disks import DiskContract
-from .contract_hooks import MIB, OWNER, out, started, state_of, until
+from .contract_hooks import MIB, OWNER, out, started, state_of
 from .contract_host import HostContract, exists, uid_of
 from .foreign import Foreign
 
@@ -320,7 +322,7 @@ async def test_a_guest_whose_monitor_was_killed_runs_on_and_is_not_doubled(
     assert guest.init_pid is not None
     monitor = parent_of(guest.init_pid)
     os.kill(monitor, signal.SIGKILL)
-    await until(lambda: not exists(monitor))
+    await async_until(lambda: not exists(monitor))
     orphan = await engine.get("one")
     if orphan is not None and orphan.state is GuestState.RUNNING:
         assert (await engine.start("one", OWNER)).init_pid == guest.init_pid
@@ -391,7 +393,7 @@ async def test_a_guest_reboots_by_itself(engine: Engine, make_config: Callable[.
     first = await engine.start("one", OWNER)
     assert first.init_pid is not None
     os.kill(first.init_pid, signal.SIGTERM)  # busybox init: reboot
-    await until(lambda: not exists(first.init_pid))
+    await async_until(lambda: not exists(first.init_pid))
     for _ in range(500):
         guest = await engine.get("one")
         if guest is not None and guest.state is GuestState.RUNNING:
@@ -421,7 +423,7 @@ async def test_a_monitor_that_waits_for_an_init_that_is_gone_holds_nothing_up(
     monitor = parent_of(guest.init_pid)
     os.kill(monitor, signal.SIGSTOP)
     os.kill(guest.init_pid, signal.SIGKILL)
-    await until(lambda: is_zombie(guest.init_pid))
+    await async_until(lambda: is_zombie(guest.init_pid))
     again = await engine.start("one", OWNER)
     assert again.state is GuestState.RUNNING
     assert again.init_pid != guest.init_pid

@@ -3,12 +3,9 @@
 import subprocess
 import sys
 
-import pytest
-
 from .schedules.play import CHECKOUT
 
 
-@pytest.mark.timeout(900)
 def test_two_hundred_schedules_end_as_declared() -> None:
     command = [sys.executable, "-m", "node-agent.tests.engines.schedules", "--engine", "lxc"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=800, check=False)

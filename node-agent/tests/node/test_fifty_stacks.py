@@ -75,7 +75,6 @@ def wait(node: ProxmoxNode, what: str, limit: float) -> None:
         raise AssertionError(f"{error}\n{told}\n{node.log_tail()}") from None
 
 
-@pytest.mark.timeout(1200)
 def test_fifty_stacks_come_up_and_go_though_one_request_in_five_fails(pve: ProxmoxNode) -> None:
     simulator = pve.simulator
     histories = Histories(simulator, "dsecos@pve!agent")

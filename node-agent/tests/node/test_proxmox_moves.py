@@ -12,7 +12,6 @@ from dsecos_proxmox_simulator.faults import FailedTask, LostAnswer, SlowTask
 from .harness import Object, eventually
 from .proxmox_pair import FIRST, SECOND, SPACE, Pair, proxmox_pair
 
-pytestmark = pytest.mark.timeout(300)
 MOVE = ("POST", "/nodes/{node}/lxc/{vmid}/migrate")
 AT_LENGTH = SlowTask(factor=150)
 """A move takes some seconds: time to do something meanwhile."""

@@ -10,8 +10,6 @@ from .harness import eventually
 from .machines import Machines
 from .proxmox_pair import FIRST, SECOND, Pair, proxmox_pair
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:

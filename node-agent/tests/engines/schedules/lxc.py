@@ -28,6 +28,8 @@ from dsecos_agent.engines.model import (
     RootDirectory,
 )
 
+from tests.patience import Deadline
+
 from ..conftest import make_rootfs  # noqa: TID252 - node-agent is no name that can be imported
 from .model import Vocabulary, Wanted
 
@@ -97,9 +99,9 @@ def _processes(base: int, count: int = COUNT) -> list[Found]:
 
 
 def _until(true: Callable[[], bool], limit: float = SETTLE) -> bool:
-    end = time.monotonic() + limit
+    deadline = Deadline(limit)
     while not true():
-        if time.monotonic() > end:
+        if deadline.passed():
             return False
         time.sleep(0.005)
     return True

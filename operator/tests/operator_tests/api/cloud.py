@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +23,8 @@ from dsecos_control_plane.kubectl import Kubectl
 from dsecos_control_plane.testing import ControlPlane
 from dsecos_runtime import NODE, STACK, Cluster, NotFound, Object, Resource
 
+from tests.patience import Deadline
+
 T = TypeVar("T")
 K = TypeVar("K", bound=KubeObject)
 CATALOG = Path(__file__).parents[4] / "manifests" / "catalog"
@@ -32,12 +33,12 @@ VERSION = "dsecos.io/v1alpha1"
 
 async def until(look: Callable[[], Awaitable[T | None]], seconds: float = 20.0, what: str = "") -> T:
     """The first answer of `look` that is true; asked every 50 ms. Raises AssertionError."""
-    end = time.monotonic() + seconds
+    deadline = Deadline(seconds)
     while True:
         found = await look()
         if found:
             return found
-        if time.monotonic() > end:
+        if deadline.passed():
             raise AssertionError(f"not within {seconds} s: {what or look}")
         await asyncio.sleep(0.05)
 
