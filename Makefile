@@ -52,7 +52,7 @@ lint: .venv/ready ## Check format, style, types, imports between parts, and that
 
 test: lint ## lint, then all tests on the real things (root)
 	@$(RUN)/dsecos-control-plane build --for-tests
-	$(RUN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
+	$(RUN)/python -m pytest -n 2 $(PYTEST)
 
 bench: .venv/ready ## Measure against the raw tools that do the same
 	$(RUN)/python -m pytest -s tests/bench $(PYTEST)
