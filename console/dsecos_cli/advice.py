@@ -214,7 +214,8 @@ ADVICE: Mapping[Reason, Advice] = {
     Reason.LOCKED: Advice(
         "the engine holds a lock on the guest, for a backup, a snapshot or a task of somebody; it is tried"
         " again",
-        "Wait; if no task runs, look with `pct list` or `qm list` on the engine's node who holds it.",
+        "Wait; if no task runs, one that died with its node has left it: `pct unlock ID` or `qm unlock ID` on"
+        " the engine's node.",
     ),
     Reason.ID_RANGE_EXHAUSTED: Advice(
         "every id of the node's range is taken",

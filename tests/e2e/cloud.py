@@ -19,12 +19,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.patience import until
+from tests.reader import Reader
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOCK = Path("/tmp/dsecos-e2e.lock")
@@ -44,6 +46,11 @@ class Cloud:
     cidr: str = "10.77.0.0/24"
     namespace: str = "shop"
     extra: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Of the instance's objects."""
+        return Reader(self.home / "admin.kubeconfig")
 
     @property
     def env(self) -> dict[str, str]:
@@ -125,19 +132,18 @@ class Cloud:
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object:
         """Read one object."""
-        scope = ("-n", namespace) if namespace else ()
-        result: Object = json.loads(self.kubectl("get", kind, name, *scope, "-o", "json").stdout)
-        return result
+        found = self.reader.get(kind, name, namespace)
+        assert found is not None, f"there is no {kind} {namespace}/{name}"
+        return found
 
     def find(self, kind: str, namespace: str = "") -> list[Object]:
         """Read all objects of a kind."""
-        scope = ("-n", namespace) if namespace else ("-A",)
-        items: list[Object] = json.loads(self.kubectl("get", kind, *scope, "-o", "json").stdout)["items"]
-        return items
+        return self.reader.find(kind, namespace)
 
-    def exists(self, kind: str, name: str, namespace: str) -> bool:
-        """Whether the object is there."""
-        return self.kubectl("get", kind, name, "-n", namespace, check=False).returncode == 0
+    def everything(self) -> list[Object]:
+        """All objects of ours."""
+        items: list[Object] = json.loads(self.kubectl("get", "dsecos", "-A", "-o", "json").stdout)["items"]
+        return items
 
     def wait_ready(self, stack: str, timeout: int = 180) -> Object:
         """Wait until a Stack is Ready for its present generation; print why not if it does not get there."""

@@ -94,7 +94,7 @@ def test_the_guest_root_is_not_the_host_root(shop: Cloud) -> None:
 
 
 def test_the_node_tells_what_it_is(shop: Cloud) -> None:
-    node = shop.get("nodes.dsecos.io", "node-1")
+    node = shop.get("node", "node-1")
     seen = conditions(node)
     assert seen["Ready"]["status"] == "True"
     assert seen["FirewallEnforced"]["status"] == "True"

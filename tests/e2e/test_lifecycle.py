@@ -74,13 +74,13 @@ def test_up_down_up_clean(life: Cloud, by_hand: ByHand) -> None:
     until(lambda: life.http(22500)[0] == 200, 20)
     by_hand.adopt(life, "wiki")
 
-    versions = {o["metadata"]["uid"]: o["metadata"]["resourceVersion"] for o in life.find("dsecos")}
+    versions = {o["metadata"]["uid"]: o["metadata"]["resourceVersion"] for o in life.everything()}
     pids = [life.process(name) for name in ("etcd", "kube-apiserver", "operator", "agent")]
     started = time.monotonic()
     life.launch("up", "--without-sample")
     again = time.monotonic() - started
     assert [life.process(name) for name in ("etcd", "kube-apiserver", "operator", "agent")] == pids
-    assert versions == {o["metadata"]["uid"]: o["metadata"]["resourceVersion"] for o in life.find("dsecos")}
+    assert versions == {o["metadata"]["uid"]: o["metadata"]["resourceVersion"] for o in life.everything()}
     assert life.http(22500)[0] == 200
 
     life.launch("down")

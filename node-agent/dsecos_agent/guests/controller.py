@@ -140,6 +140,10 @@ class GuestController(Controller):
         if self._node.engine_problem is not None:
             await self._teller.blind(guest, self._node.engine_problem)
             return Requeue(ENGINE_BUSY)  # woken as soon as it is there
+        if not guest.deleting and not guest.spec.paused:
+            again = await self._end_former(guest)
+            if again is not None:
+                return again
         if guest.spec.adopt is not None and not guest.deleting:
             self._lives.recall(guest.name, guest.spec.stack_ref.uid, guest.status.lifecycle)
         wish = self._wanted(guest)
@@ -158,6 +162,19 @@ class GuestController(Controller):
         if not wish.deleting and self._teller.worth(guest, seen):
             await self._teller.tell(guest, wish, seen)
         return self._again(wish, seen, left)
+
+    async def _end_former(self, guest: Guest) -> Requeue | None:
+        """An object may be made again before the removal of the former one has ended: that comes first.
+
+        None: nothing is left to end.
+        """
+        try:
+            return await self._leftovers.end_removal(guest.name)
+        except (ActionFailedError, AdapterError) as error:
+            cause = error.error if isinstance(error, ActionFailedError) else error
+            if isinstance(cause, AdapterError):
+                await self._teller.blind(guest, blind(cause))
+            raise cause from None
 
     async def _converge(self, guest: Guest, wish: Wanted) -> tuple[Wanted, Observed, list[do.Action] | None]:
         """Look and act until nothing is left; returns the last look and what it leaves to do, None when the

@@ -63,7 +63,16 @@ class Leftovers:
             if await self._engine.get(name) is None:
                 await self._without_container(name, record)
             return None
+        return await self.end_removal(name)
+
+    async def end_removal(self, name: str) -> Requeue | None:
+        """End a removal that had begun; None: there is none any more. Raises what the adapters raise,
+        ActionFailedError.
+        """
         for _ in range(ROUNDS):
+            record = self._records.get(name)
+            if record is None or record.removal is None:
+                return None
             seen = await self._look(name, record, record.removal)
             actions = plan_removal(record.owner_uid, record.removal, seen)
             ends = any(isinstance(action, RemoveFinalizer) for action in actions)

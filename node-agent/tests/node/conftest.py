@@ -44,9 +44,7 @@ def installed(plane: ControlPlane, images: Path) -> Iterator[Node]:
         )
         plane.kubectl("apply", "--server-side", "-f", "-", stdin=document)
         node.start()
-        node.wait_condition(
-            node.settings.node_name, "StorageReady", "True", of="nodes.dsecos.io", seconds=240
-        )
+        node.wait_condition(node.settings.node_name, "StorageReady", "True", of="node", seconds=240)
         yield node
     finally:
         node.close()

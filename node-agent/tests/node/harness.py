@@ -23,6 +23,7 @@ from dsecos_agent.zones.naming import bridge_name, port_name
 from dsecos_control_plane.testing import ControlPlane
 
 from tests.patience import until
+from tests.reader import Reader
 
 Object = dict[str, Any]
 
@@ -106,6 +107,7 @@ class Node:
             self.settings.run,
             IdRange(self.settings.guest_id_base, self.settings.guest_id_count),
         )
+        self.reader = Reader(plane.kubeconfig)
         self.process: subprocess.Popen[bytes] | None = None
         self.argv: tuple[str, ...] = (sys.executable, "-c", "from dsecos_agent.main import main; main()")
         self.registry: subprocess.Popen[bytes] | None = None
@@ -188,8 +190,7 @@ class Node:
 
     def get(self, kind: str, name: str) -> Object | None:
         """One object; None when there is none."""
-        text = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found", "--show-managed-fields")
-        return json.loads(text) if text.strip() else None
+        return self.reader.get(kind, name, self.settings.namespace)
 
     def condition(self, name: str, kind: str = "Ready", *, of: str = "guest") -> Object:
         """One condition of the present generation; empty when it is not there."""

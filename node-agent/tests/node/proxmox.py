@@ -90,7 +90,7 @@ class ProxmoxNode(Node):
     def wait_engine(self, status: str = "True", reason: str = "") -> Object:
         """EngineReady of the Node, once it is so."""
         return self.wait_condition(
-            self.settings.node_name, "EngineReady", status, reason, of="nodes.dsecos.io", seconds=60
+            self.settings.node_name, "EngineReady", status, reason, of="node", seconds=60
         )
 
     def vmid(self, name: str) -> int:

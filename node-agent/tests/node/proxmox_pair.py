@@ -27,6 +27,8 @@ from dsecos_control_plane.testing import ControlPlane
 from dsecos_proxmox_simulator import Simulator, World
 from dsecos_proxmox_simulator.model import Guest
 
+from tests.reader import Reader
+
 from ..engines.schedules.history import Histories  # noqa: TID252 - node-agent is no name to be imported
 from ..links.netns import enter  # noqa: TID252
 from .cloud import apply, namespace, obj, stack, start_operator
@@ -106,6 +108,7 @@ class Pair:
         self.plane = plane
         self.simulator = simulator
         self.nodes = nodes
+        self._reader = Reader(plane.kubeconfig)
 
     # Users
 
@@ -140,7 +143,7 @@ class Pair:
 
     def node(self, name: str) -> Object:
         """A Node."""
-        return self._get("nodes.dsecos.io", name)
+        return self._get("node", name)
 
     def condition(self, name: str, kind: str = "Ready") -> Object:
         """A condition of the present generation of a Stack; empty when it is not there."""
@@ -175,10 +178,8 @@ class Pair:
     def guest(self, name: str, node: str) -> Object:
         """The Guest of a Stack on a node; empty when there is none."""
         place = self.nodes[node].settings.namespace
-        found = json.loads(
-            self._kubectl("get", "guests", "-l", f"dsecos.io/stack={name}", "-o", "json", space=place)
-        )
-        return dict(found["items"][0]) if found["items"] else {}
+        found = self._reader.find("guests", place, f"dsecos.io/stack={name}")
+        return found[0] if found else {}
 
     def homes(self, name: str) -> list[str]:
         """Nodes that have a Guest of the Stack."""
@@ -211,14 +212,13 @@ class Pair:
         return [text for token in tokens for text in Histories(self.simulator, token).doubled()]
 
     def _get(self, kind: str, name: str) -> Object:
-        text = self._kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
-        return dict(json.loads(text)) if text.strip() else {}
+        return self._reader.get(kind, name, SPACE) or {}
 
     def _patch(self, kind: str, name: str, spec: Mapping[str, object]) -> None:
         self._kubectl("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
-    def _kubectl(self, *args: str, space: str = SPACE) -> str:
-        return self.plane.kubectl("-n", space, *args)
+    def _kubectl(self, *args: str) -> str:
+        return self.plane.kubectl("-n", SPACE, *args)
 
     def _eventually(self, look: Any, what: str, name: str, seconds: float) -> Any:
         try:
@@ -260,5 +260,5 @@ def proxmox_pair() -> Iterator[Pair]:
             each.start()
         for each in pair.nodes.values():
             each.wait_engine()
-            each.wait_condition(each.settings.node_name, "Ready", "True", of="nodes.dsecos.io")
+            each.wait_condition(each.settings.node_name, "Ready", "True", of="node")
         yield pair

@@ -152,6 +152,25 @@ def test_a_removal_ends_though_its_object_is_gone(pve: ProxmoxNode) -> None:
     eventually(lambda: seen(pve) == ("stopped", before[1]), "stopped and given back", 60)
 
 
+@pytest.mark.parametrize("point", ["guest-removal", "guest-release", "guest-removed"])
+def test_one_that_is_made_again_before_its_removal_ended_is_taken_over_anew(
+    pve: ProxmoxNode, point: str
+) -> None:
+    before = seen(pve)
+    pve.apply(adopting(pve))
+    pve.wait_ready(NAME)
+    pve.stop()
+    pve.start(fault_point=point)
+    pve.kubectl("delete", "guest", NAME, "--wait=false")
+    eventually(pve.died, f"killed at {point}", 60)
+    pve.kubectl("patch", "guest", NAME, "--type=merge", "-p", '{"metadata": {"finalizers": []}}')
+    pve.apply(adopting(pve))
+    pve.start()
+    pve.wait_ready(NAME)
+    pve.delete(NAME)
+    assert seen(pve) == before
+
+
 def test_who_has_the_id_of_one_that_was_removed_is_another_guest(pve: ProxmoxNode) -> None:
     pve.apply(adopting(pve))
     pve.wait_ready(NAME)

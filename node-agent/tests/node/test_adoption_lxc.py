@@ -30,7 +30,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         node.apply({"apiVersion": "dsecos.io/v1alpha1", "kind": "Node", "metadata": metadata, "spec": spec})
         start(node)
         try:
-            node.wait_condition(node.settings.node_name, "EngineReady", "True", of="nodes.dsecos.io")
+            node.wait_condition(node.settings.node_name, "EngineReady", "True", of="node")
             yield node
         finally:
             node.close()

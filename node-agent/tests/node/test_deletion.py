@@ -41,7 +41,7 @@ def test_a_retained_guest_is_stopped_and_its_disk_stays(node: Node) -> None:
     assert (node.settings.pools / "default/guests" / name / "rootfs/etc").is_dir()
     node.kill()
     node.restart()
-    eventually(lambda: node.condition(node.settings.node_name, of="nodes.dsecos.io"), "it reports")
+    eventually(lambda: node.condition(node.settings.node_name, of="node"), "it reports")
     assert node.pid(name) is None, "never started again"
     asyncio.run(node.engine.destroy(name, found.owner_uid or ""))
 

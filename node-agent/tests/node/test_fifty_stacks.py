@@ -3,7 +3,6 @@
 Operator, agent, API server and the engine's HTTPS calls are real; what `proxmox_agent.py` says is double.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -38,7 +37,7 @@ def pve() -> Iterator[ProxmoxNode]:
                 obj("License", "dsecos", development=True),
                 obj("NetworkZone", "backend", SPACE, cidrs=[f"{node.net}.0/24"]),
             )
-            zone = json.loads(node.plane.kubectl("get", "networkzone", "backend", "-n", SPACE, "-o", "json"))
+            zone = node.reader.get("networkzone", "backend", SPACE) or {}
             node.simulator.world.add_bridge(
                 bridge_name(node.settings.link_prefix, zone["metadata"]["uid"]), "pve1"
             )
@@ -49,8 +48,7 @@ def pve() -> Iterator[ProxmoxNode]:
 
 
 def stacks(node: ProxmoxNode) -> list[Object]:
-    found = json.loads(node.plane.kubectl("get", "stacks", "-n", SPACE, "-o", "json"))
-    return list(found["items"])
+    return node.reader.find("stacks", SPACE)
 
 
 def ready(each: Object) -> str:

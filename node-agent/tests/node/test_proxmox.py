@@ -19,7 +19,7 @@ def pve() -> Iterator[ProxmoxNode]:
 
 
 def test_the_node_tells_its_engine(pve: ProxmoxNode) -> None:
-    found = (pve.get("nodes.dsecos.io", pve.settings.node_name) or {})["status"]
+    found = (pve.get("node", pve.settings.node_name) or {})["status"]
     assert "container/OwnDisks" in found["capabilities"]
     assert found["capabilities"] == sorted(found["capabilities"])
     assert found["nodeInfo"]["engine"].startswith("proxmox 8")

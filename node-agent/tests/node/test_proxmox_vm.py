@@ -58,7 +58,7 @@ def steps(pve: ProxmoxNode, count: int) -> list[tuple[str, str]]:
 
 
 def test_the_node_tells_what_it_can_do_with_vms(pve: ProxmoxNode) -> None:
-    found = (pve.get("nodes.dsecos.io", pve.settings.node_name) or {})["status"]["capabilities"]
+    found = (pve.get("node", pve.settings.node_name) or {})["status"]["capabilities"]
     assert {"vm/Exec", "vm/OwnDisks", "vm/Suspend"} <= set(found)
     assert "vm/HostMounts" not in found
 

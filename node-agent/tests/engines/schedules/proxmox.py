@@ -57,6 +57,8 @@ THEIRS = {
 }
 LIMITS = ("cpulimit", "memory")
 """What stays as we have set it when a guest is given back."""
+LEFT_BY_DEAD_TASKS = ("disk", "migrate", "rollback", "snapshot", "snapshot-delete", "suspending")
+"""Locks that root alone can take away. One of a creation is none of them: the engine goes on beside it."""
 PACE = 0.02
 """Of the simulator: a task takes some 0.1 s, so that kills find it on its way."""
 IDLE = 20.0
@@ -288,10 +290,14 @@ class _Stage:
         return dict(self._weather.struck)
 
     def heal(self) -> None:
-        """Fair weather, all nodes up."""
+        """Fair weather, all nodes up, and an administrator unlocks what a node that went away left locked."""
         self._weather.change("calm", 0)
         for name in NODES:
             self._node_back(name)
+        self.quiet()
+        for guest in self._world.guests.values():
+            if guest.lock in LEFT_BY_DEAD_TASKS:
+                del guest.config["lock"]
 
     def quiet(self) -> bool:
         """Wait until nothing runs; whether anything did."""
