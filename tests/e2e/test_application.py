@@ -78,7 +78,7 @@ def test_applying_it_again_changes_nothing(shop: Cloud) -> None:
 
 
 def test_the_secret_is_nowhere_but_in_secrets_and_in_its_guest(shop: Cloud) -> None:
-    objects = json.dumps([shop.find(kind) for kind in ("dsecos", "events", "configmaps")])
+    objects = json.dumps([shop.everything(), shop.find("events"), shop.find("configmaps")])
     assert PASSWORD not in objects
     assert json.dumps(PASSWORD)[1:-1] not in objects
     for log in (shop.home / "log").rglob("*.log"):
