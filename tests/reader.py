@@ -19,6 +19,15 @@ Object = dict[str, Any]
 OURS = {kind.info.singular: kind.info for kind in KINDS} | {kind.info.plural: kind.info for kind in KINDS}
 
 
+def connect(kubeconfig: Path) -> httpx.Client:
+    """A connection as the user whom a kubeconfig with a client certificate names."""
+    config = Configuration()
+    load_kube_config(str(kubeconfig), client_configuration=config)  # type: ignore[no-untyped-call]
+    context = ssl.create_default_context(cafile=config.ssl_ca_cert)
+    context.load_cert_chain(str(config.cert_file), config.key_file)
+    return httpx.Client(base_url=config.host, verify=context, timeout=60)
+
+
 class Reader:
     """Of the cluster that a kubeconfig names, which may be another one each time."""
 
@@ -47,11 +56,7 @@ class Reader:
         stat = self._kubeconfig.stat()
         if self._read != (stat.st_ino, stat.st_mtime_ns):
             self._http.close()
-            config = Configuration()
-            load_kube_config(str(self._kubeconfig), client_configuration=config)  # type: ignore[no-untyped-call]
-            context = ssl.create_default_context(cafile=config.ssl_ca_cert)
-            context.load_cert_chain(str(config.cert_file), config.key_file)
-            self._http = httpx.Client(base_url=config.host, verify=context, timeout=60)
+            self._http = connect(self._kubeconfig)
             self._read = (stat.st_ino, stat.st_mtime_ns)
         return self._http
 

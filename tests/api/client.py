@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import ssl
 from pathlib import Path
 from typing import Any
 
-import httpx
 from dsecos_api import API_VERSION, KINDS
-from kubernetes.client import Configuration
-from kubernetes.config import load_kube_config
+
+from tests.reader import connect
 
 Object = dict[str, Any]
 
@@ -33,12 +31,7 @@ class Api:
     """The API server as one user sees it."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = Configuration()
-        load_kube_config(str(kubeconfig), client_configuration=config)  # type: ignore[no-untyped-call]
-        assert config.cert_file is not None
-        context = ssl.create_default_context(cafile=config.ssl_ca_cert)
-        context.load_cert_chain(config.cert_file, config.key_file)
-        self._http = httpx.Client(base_url=config.host, verify=context, timeout=30)
+        self._http = connect(kubeconfig)
         self.warnings: list[str] = []
         """The Warning headers of the last answer."""
 

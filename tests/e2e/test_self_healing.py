@@ -95,7 +95,7 @@ def test_a_minute_without_the_api_server_is_not_noticed_by_the_application(shop:
     try:
         end = time.monotonic() + 60
         subprocess.run(["nft", "delete", "table", "inet", shop.instance], check=True)
-        until(lambda: f"inet {shop.instance}" in shop.nft_tables(), 10)
+        until(lambda: f"inet {shop.instance}" in shop.nft_tables(), 5)
         while time.monotonic() < end:
             assert shop.http(PORT)[0] == 200
             time.sleep(1)

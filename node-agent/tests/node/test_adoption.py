@@ -125,15 +125,25 @@ def test_killed_while_it_is_taken_over(pve: ProxmoxNode) -> None:
     assert interruptions(pve) == noticed
 
 
-@pytest.mark.parametrize("point", ["guest-removal", "guest-release", "guest-removed", "guest-forget"])
-def test_killed_while_it_is_given_back(pve: ProxmoxNode, point: str) -> None:
-    before = seen(pve)
-    pve.apply(adopting(pve))
+def killed_while_it_is_removed(pve: ProxmoxNode, point: str, **spec: Any) -> None:
+    """The agent has ended at `point` of the removal of one that was taken over."""
+    pve.apply(adopting(pve, **spec))
     pve.wait_ready(NAME)
     pve.stop()
     pve.start(fault_point=point)
     pve.kubectl("delete", "guest", NAME, "--wait=false")
     eventually(pve.died, f"killed at {point}", 60)
+
+
+def let_go_by_hand(pve: ProxmoxNode) -> None:
+    """Somebody takes the finalizers away, and the object is gone."""
+    pve.kubectl("patch", "guest", NAME, "--type=merge", "-p", '{"metadata": {"finalizers": []}}')
+
+
+@pytest.mark.parametrize("point", ["guest-removal", "guest-release", "guest-removed", "guest-forget"])
+def test_killed_while_it_is_given_back(pve: ProxmoxNode, point: str) -> None:
+    before = seen(pve)
+    killed_while_it_is_removed(pve, point)
     pve.start()
     eventually(lambda: pve.get("guest", NAME) is None, "it is gone", 60)
     assert seen(pve) == before
@@ -141,13 +151,8 @@ def test_killed_while_it_is_given_back(pve: ProxmoxNode, point: str) -> None:
 
 def test_a_removal_ends_though_its_object_is_gone(pve: ProxmoxNode) -> None:
     before = seen(pve)
-    pve.apply(adopting(pve, deletionPolicy="Retain"))
-    pve.wait_ready(NAME)
-    pve.stop()
-    pve.start(fault_point="guest-removal")
-    pve.kubectl("delete", "guest", NAME, "--wait=false")
-    eventually(pve.died, "killed", 60)
-    pve.kubectl("patch", "guest", NAME, "--type=merge", "-p", '{"metadata": {"finalizers": []}}')
+    killed_while_it_is_removed(pve, "guest-removal", deletionPolicy="Retain")
+    let_go_by_hand(pve)
     pve.start()
     eventually(lambda: seen(pve) == ("stopped", before[1]), "stopped and given back", 60)
 
@@ -157,13 +162,8 @@ def test_one_that_is_made_again_before_its_removal_ended_is_taken_over_anew(
     pve: ProxmoxNode, point: str
 ) -> None:
     before = seen(pve)
-    pve.apply(adopting(pve))
-    pve.wait_ready(NAME)
-    pve.stop()
-    pve.start(fault_point=point)
-    pve.kubectl("delete", "guest", NAME, "--wait=false")
-    eventually(pve.died, f"killed at {point}", 60)
-    pve.kubectl("patch", "guest", NAME, "--type=merge", "-p", '{"metadata": {"finalizers": []}}')
+    killed_while_it_is_removed(pve, point)
+    let_go_by_hand(pve)
     pve.apply(adopting(pve))
     pve.start()
     pve.wait_ready(NAME)

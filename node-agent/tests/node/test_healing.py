@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import Node, document, eventually
+from .harness import BY_EVENT, Node, document, eventually
 
 NAME, NUMBER = "heal-00000020", 32
 
@@ -32,9 +32,10 @@ def sh(*argv: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def seconds_until(look: object, what: str, limit: float = 30) -> float:
+def seconds_until(look: object, what: str) -> float:
+    """Seconds until an event has brought it about."""
     begun = time.monotonic()
-    eventually(look, what, limit)  # type: ignore[arg-type]
+    eventually(look, what, BY_EVENT)  # type: ignore[arg-type]
     return time.monotonic() - begun
 
 
@@ -50,7 +51,7 @@ def test_deleted_tables_are_back_within_a_second(heal: Node) -> None:
     instance = heal.settings.instance
     for family in ("inet", "bridge"):
         sh("nft", "delete", "table", family, instance)
-        took = seconds_until(lambda family=family: table(family, instance), f"table {family}", 5)
+        took = seconds_until(lambda family=family: table(family, instance), f"table {family}")
         print(f"table {family} back after {took * 1000:.0f} ms")
     assert heal.http(NUMBER) == "hello"
 
@@ -64,9 +65,7 @@ def test_a_deleted_bridge_comes_back_without_a_restart(heal: Node) -> None:
     pid = heal.pid(NAME)
     sh("ip", "link", "del", heal.bridge)
     port = Path(f"/sys/class/net/{heal.port(NAME)}/master")
-    took = seconds_until(
-        lambda: port.exists() and port.resolve().name == heal.bridge, "it is on its bridge", 10
-    )
+    took = seconds_until(lambda: port.exists() and port.resolve().name == heal.bridge, "it is on its bridge")
     assert heal.http(NUMBER) == "hello"
     assert heal.pid(NAME) == pid
     print(f"bridge back after {took * 1000:.0f} ms")
