@@ -256,9 +256,52 @@ ADVICE: Mapping[Reason, Advice] = {
         "a network in `spec.cidrs` cannot be used", "Create the zone anew with another network."
     ),
     Reason.CIDR_OVERLAPS: Advice(
-        "the zone's network overlaps another one", "Create the zone anew with another network."
+        "the zone's network overlaps another zone's, or one that a node itself is in",
+        "Create the zone anew with another network.",
     ),
     Reason.IN_USE: Advice("Stacks still use the zone", "Delete them first; the message names them."),
+    Reason.ID_TAKEN: Advice(
+        "an older zone has the id that `spec.encapsulation.id` asks for",
+        "Create the zone anew with another id, or without one: then a free one is taken.",
+    ),
+    Reason.MTU_TOO_SMALL: Advice(
+        "packets between nodes would be smaller than the zone's protocols need",
+        "Raise the MTU of the interface that the message names, to 1500 or more.",
+    ),
+    Reason.NODE_INCAPABLE: Advice(
+        "a node cannot do what the zone's encapsulation or network needs; its status.capabilities tell",
+        "Boot a kernel that has what the message names, or place the Stacks elsewhere.",
+    ),
+    Reason.PEER_NOT_AGREED: Advice(
+        "a zone of `spec.peers` is not there or does not name this zone; nothing passes between them",
+        "Let the other zone's `spec.peers` name this one too.",
+    ),
+    Reason.ALL_AGREED: Advice("every zone of `spec.peers` names this zone too"),
+    Reason.NAME_SERVER_FAILED: Advice(
+        "the zone's name server does not run on this node; its guests find no names; all else works",
+        "Do what the message says: install dnsmasq-base, or end what has the zone's port 53.",
+    ),
+    Reason.REPAIRED: Advice(
+        "somebody changed links or rules of ours, and they were put back",
+        "Read the message, and find out who did it.",
+    ),
+    # HostPolicy
+    Reason.LOCKS_OUT_API_SERVER: Advice(
+        "with this `spec.firewall` the node would lose the API server: it was not tried",
+        "Add the address and port that the message names to `spec.firewall.egress` of the Node.",
+    ),
+    Reason.LOCKS_OUT_ADMINISTRATORS: Advice(
+        "with this `spec.firewall` nobody could log in to the node: it was not tried",
+        "Name your own network in `spec.firewall.managementNetworks` of the Node.",
+    ),
+    Reason.ROLLED_BACK: Advice(
+        "the node's own firewall was undone: with it the API server or the gateway could not be reached",
+        "Read the message, and change `spec.firewall` of the Node; the same one is not tried again.",
+    ),
+    Reason.ROLLOUT_STOPPED: Advice(
+        "another node has refused or undone its own firewall, so this one keeps what it had",
+        "Look at the Node that the message names.",
+    ),
     # Node
     Reason.AGENT_REPORTING: Advice("the node's agent reports"),
     Reason.AGENT_LOST: Advice(

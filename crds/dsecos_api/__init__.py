@@ -4,13 +4,23 @@ from dsecos_api.backup import Backup
 from dsecos_api.base import API_VERSION, GROUP, VERSION, KindInfo, KubeObject, Metadata
 from dsecos_api.conditions import Condition, ConditionStatus, Reason, Type
 from dsecos_api.guest import Guest
+from dsecos_api.hostpolicy import HostPolicy
 from dsecos_api.license import License
 from dsecos_api.networkzone import NetworkZone
 from dsecos_api.node import Node
 from dsecos_api.stack import Stack
 from dsecos_api.zoneattachment import ZoneAttachment
 
-KINDS: tuple[type[KubeObject], ...] = (Stack, NetworkZone, Node, License, Backup, Guest, ZoneAttachment)
+KINDS: tuple[type[KubeObject], ...] = (
+    Stack,
+    NetworkZone,
+    Node,
+    License,
+    Backup,
+    Guest,
+    ZoneAttachment,
+    HostPolicy,
+)
 
 __all__ = [
     "API_VERSION",
@@ -21,6 +31,7 @@ __all__ = [
     "Condition",
     "ConditionStatus",
     "Guest",
+    "HostPolicy",
     "KindInfo",
     "KubeObject",
     "License",

@@ -59,10 +59,14 @@ class Type(StrEnum):
     SERVICES_READY = "ServicesReady"
     REGISTERED = "Registered"
 
+    PEERS_AGREED = "PeersAgreed"
+    NAMES_SERVED = "NamesServed"
+
     NODE_REGISTERED = "NodeRegistered"
     ENGINE_READY = "EngineReady"
     STORAGE_READY = "StorageReady"
     FIREWALL_ENFORCED = "FirewallEnforced"
+    HOST_FIREWALL = "HostFirewall"
     MANDATORY_ACCESS_CONTROL = "MandatoryAccessControl"
     DRAINED = "Drained"
 
@@ -185,6 +189,19 @@ class Reason(StrEnum):
     CIDR_INVALID = "CidrInvalid"
     CIDR_OVERLAPS = "CidrOverlaps"
     IN_USE = "InUse"
+    ID_TAKEN = "IdTaken"
+    MTU_TOO_SMALL = "MtuTooSmall"
+    NODE_INCAPABLE = "NodeIncapable"
+    PEER_NOT_AGREED = "PeerNotAgreed"
+    ALL_AGREED = "AllAgreed"
+    NAME_SERVER_FAILED = "NameServerFailed"
+    REPAIRED = "Repaired"
+
+    # HostPolicy
+    LOCKS_OUT_API_SERVER = "LocksOutApiServer"
+    LOCKS_OUT_ADMINISTRATORS = "LocksOutAdministrators"
+    ROLLED_BACK = "RolledBack"
+    ROLLOUT_STOPPED = "RolloutStopped"
 
     # Node
     AGENT_REPORTING = "AgentReporting"

@@ -13,7 +13,17 @@ from dsecos_api.base import IMMUTABLE, ApiModel, KindInfo, KubeObject, PrinterCo
 from dsecos_api.lifecycle import Lifecycle
 from dsecos_api.shared import CheckedAddress, Expose, Resources, Startup, Status, Volume
 from dsecos_api.stack import ServiceStatus
-from dsecos_api.types import DeletionPolicy, DnsLabel, DriftPolicy, EngineId, GuestType, RunPolicy, Time, Uid
+from dsecos_api.types import (
+    DeletionPolicy,
+    DnsLabel,
+    DriftPolicy,
+    EngineId,
+    GuestType,
+    Mac,
+    RunPolicy,
+    Time,
+    Uid,
+)
 
 MAX_DOCUMENT = 1_048_576
 """Largest normalised compose document in characters; etcd takes objects of 1.5 MiB."""
@@ -37,7 +47,11 @@ class GuestNetwork(ApiModel):
     address: CheckedAddress = Field(description="Address of the guest.")
     prefix_length: int = Field(ge=1, le=128, description="Length of the zone's network prefix in bits.")
     gateway: CheckedAddress = Field(description="Default route.")
-    mac: str = Field(description="Link-layer address.", pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")
+    mac: Mac = Field(description="Link-layer address.")
+    address6: CheckedAddress | None = Field(
+        default=None, description="IPv6 address of the guest, where its zone has an IPv6 network."
+    )
+    gateway6: CheckedAddress | None = Field(default=None, description="IPv6 default route.")
     ports: list[Expose] = Field(
         default_factory=list,
         max_length=32,

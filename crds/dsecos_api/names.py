@@ -26,7 +26,9 @@ ANNOTATION_RESTART = "dsecos.io/restart"
 something that a Git repository would declare.
 """
 
-REGISTRY_HOST = "registry.dsecos.internal"
+DOMAIN = "dsecos.internal"
+"""What every name that DsecOS gives ends in; `internal` is reserved for private use (ICANN, 2024)."""
+REGISTRY_HOST = f"registry.{DOMAIN}"
 """The name under which a guest finds its node's registry; it resolves to the zone's gateway."""
 
 GUEST_TEMPLATE = "debian-13-docker"

@@ -24,7 +24,7 @@ class EncapsulationType(StrEnum):
 
 
 class Encapsulation(ApiModel):
-    """How the zone spans nodes. Only `local` (one node) has a controller in this version."""
+    """How the zone spans nodes. `vlan` has no controller in this version."""
 
     model_config = ConfigDict(
         json_schema_extra=schema(
@@ -36,7 +36,10 @@ class Encapsulation(ApiModel):
         )
     )
 
-    type: EncapsulationType = Field(description="local (one node), vxlan or vlan.")
+    type: EncapsulationType = Field(
+        description="local: its guests reach those on the same node. vxlan: those on every node. vlan: not in"
+        " this version."
+    )
     id: int | None = Field(
         default=None,
         ge=1,
@@ -96,15 +99,32 @@ class Egress(ApiModel):
 
 
 class Peer(ApiModel):
-    """Another zone whose guests may connect. Both sides must name each other."""
+    """A zone whose guests may connect to guests of this one. Both sides must name each other.
+
+    A zone that names itself lets its own guests reach each other.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=schema(
+            rule(
+                "!has(self.outboundOnly) || !self.outboundOnly || !has(self.ports) || self.ports.size() == 0",
+                "with outboundOnly nothing may connect from there: remove the ports",
+            )
+        )
+    )
 
     namespace: DnsLabel = Field(description="Namespace of the other zone.")
     zone: DnsLabel = Field(description="Name of the other zone.")
     ports: list[PortRule] = Field(
         default_factory=list,
         max_length=32,
-        description="Ports. Empty: all of them.",
+        description="Ports that its guests may reach here. Empty: all of them, and every protocol.",
         json_schema_extra=schema(list_map=("port", "protocol")),
+    )
+    outbound_only: bool | None = Field(
+        default=None,
+        description="True: its guests reach nothing here; the agreement is for this zone's guests to connect"
+        " there.",
     )
 
 
@@ -175,8 +195,10 @@ class NetworkZoneSpec(ApiModel):
     peers: list[Peer] = Field(
         default_factory=list,
         max_length=64,
-        description="Zones whose guests may connect.",
-        json_schema_extra=schema(list_map=("namespace", "zone")),
+        description="Zones whose guests may connect, if they name this zone too.",
+        json_schema_extra=schema(
+            list_map=("namespace", "zone"), effect="live: firewall rules change, nothing restarts"
+        ),
     )
     policy: ZonePolicy | None = Field(
         default=None,
@@ -207,6 +229,8 @@ class NetworkZoneStatus(Status):
 
     id: int | None = Field(default=None, description="VXLAN network identifier or 802.1Q id in force.")
     gateway: str | None = Field(default=None, description="Address of the gateway on every node.")
+    gateway6: str | None = Field(default=None, description="IPv6 address of the gateway on every node.")
+    mtu: int | None = Field(default=None, description="Largest packet in bytes, without the encapsulation.")
     nodes: list[ZoneNodeStatus] = Field(
         default_factory=list,
         max_length=1024,
@@ -231,6 +255,10 @@ class NetworkZone(KubeObject):
             PrinterColumn("CIDR", ".spec.cidrs[0]"),
             PrinterColumn("Gateway", ".status.gateway"),
             PrinterColumn("Egress", ".spec.egress.mode"),
+            PrinterColumn("Encapsulation", ".spec.encapsulation.type", priority=1),
+            PrinterColumn("ID", ".status.id", "integer", priority=1),
+            PrinterColumn("MTU", ".status.mtu", "integer", priority=1),
+            PrinterColumn("Peers", '.status.conditions[?(@.type=="PeersAgreed")].status', priority=1),
             PrinterColumn("Guests", ".status.addresses.allocated", "integer"),
             PrinterColumn("Free", ".status.addresses.available", "integer", priority=1),
             PrinterColumn("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),

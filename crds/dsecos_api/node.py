@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field
 
 from dsecos_api.base import ApiModel, KindInfo, KubeObject, PrinterColumn, label_name, rule, schema
-from dsecos_api.shared import CheckedAddress, CheckedCidr, SecretKeyRef, Status
+from dsecos_api.hostpolicy import HostFirewall
+from dsecos_api.shared import CheckedAddress, SecretKeyRef, Status
 from dsecos_api.types import DnsLabel, Port, Quantity, Time
 
 StorageName = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$")]
@@ -112,17 +113,6 @@ class Reserved(ApiModel):
     memory: Quantity | None = Field(default=None, description="Memory in bytes.")
 
 
-class HostFirewall(ApiModel):
-    """The node's own firewall. Its controller comes later."""
-
-    management_networks: list[CheckedCidr] = Field(
-        default_factory=list,
-        max_length=64,
-        description="Networks that may reach the node itself.",
-        json_schema_extra=schema(list_set=True),
-    )
-
-
 class DrainPolicy(StrEnum):
     """What becomes of a node's guests in maintenance."""
 
@@ -198,7 +188,10 @@ class NodeSpec(ApiModel):
         " A Stack that has a port keeps it.",
         json_schema_extra=schema(list_map=("port",)),
     )
-    firewall: HostFirewall | None = Field(default=None, description="The node's own firewall.")
+    firewall: HostFirewall | None = Field(
+        default=None,
+        description="The node's own firewall. Unset: DsecOS leaves the node's own connections alone.",
+    )
     maintenance: bool | None = Field(
         default=None,
         description="True: nothing new is placed here, and guests are moved or stopped as spec.drain says."
@@ -256,6 +249,12 @@ class NodeStatus(Status):
         default=None, description="Namespace that holds what the node needs to know."
     )
     addresses: Addresses | None = Field(default=None, description="Addresses in use.")
+    tunnel_mtu: int | None = Field(
+        default=None,
+        ge=68,
+        le=65535,
+        description="Largest packet in bytes of the interface that has the tunnel address.",
+    )
     capacity: ResourceCount | None = Field(default=None, description="What the server has.")
     allocatable: ResourceCount | None = Field(default=None, description="What guests can have.")
     node_info: NodeInfo | None = Field(default=None, description="Facts about the server.")
@@ -270,7 +269,8 @@ class NodeStatus(Status):
     capabilities: list[str] = Field(
         default_factory=list,
         max_length=64,
-        description="What the node's engine can do, as type/capability, for example container/Snapshot.",
+        description="What the node can do: its engine as type/capability, for example container/Snapshot, and"
+        " its kernel as zone/encapsulation, for example zone/vxlan.",
         json_schema_extra=schema(list_set=True),
     )
     drain: DrainStatus | None = Field(

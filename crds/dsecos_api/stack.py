@@ -319,6 +319,10 @@ class StackStatus(Status):
         default=None, ge=0, description="Assignment epoch; raised whenever the Stack is placed."
     )
     address: str | None = Field(default=None, description="Address of the guest in its zone.")
+    address6: str | None = Field(
+        default=None,
+        description="IPv6 address of the guest, as far from its network's beginning as the IPv4 address.",
+    )
     state: LifecycleState | None = Field(default=None, description="Where the guest is in its life.")
     endpoints: list[str] = Field(
         default_factory=list, max_length=64, description="Where the application answers."

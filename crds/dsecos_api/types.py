@@ -47,6 +47,9 @@ Quantity = Annotated[
 DnsLabel = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 """RFC 1123 label: the form of a namespace's name, and of everything that becomes a host name or a label."""
 
+Mac = Annotated[str, Field(max_length=17, pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
+"""A link-layer address in lower case."""
+
 ObjectName = Annotated[
     str,
     Field(

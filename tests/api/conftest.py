@@ -12,7 +12,7 @@ from tests.api.client import Api
 from tests.api.objects import EXAMPLES
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane() -> Iterator[ControlPlane]:
     """A running control plane with the kinds of dsecos.io."""
     with ControlPlane() as plane:
@@ -21,7 +21,7 @@ def plane() -> Iterator[ControlPlane]:
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(plane: ControlPlane) -> Api:
     """The API server as its administrator sees it, with the namespaces of the example objects."""
     api = Api(plane.kubeconfig)

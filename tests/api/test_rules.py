@@ -70,7 +70,7 @@ CASES = [Case(table, path, pair) for table in TABLES for path, pairs in table.ru
 EVERY_RULE = pytest.mark.parametrize("case", CASES, ids=str)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def live(api: Api) -> dict[str, Object]:
     """The example objects as they are in the API server, by the name of the example."""
     found = {}

@@ -14,7 +14,6 @@ from tests.api.rules import (
     max_items,
     max_length,
     minimum,
-    pattern,
     required,
     unique,
 )
@@ -25,6 +24,7 @@ from tests.api.rules.parts import (
     EXPOSE,
     LABEL,
     LIFECYCLE_STATE,
+    MAC,
     RESOURCES,
     SERVICES,
     STARTUP,
@@ -81,11 +81,9 @@ TABLES = (
             "spec.network.address": ADDRESS,
             "spec.network.prefixLength": between(1, 128),
             "spec.network.gateway": ADDRESS,
-            "spec.network.mac": (
-                pattern(
-                    ["02:1a:2b:3c:4d:5e"], ["", "02:1A:2B:3C:4D:5E", "02-1a-2b-3c-4d-5e", "02:1a:2b:3c:4d"]
-                ),
-            ),
+            "spec.network.mac": MAC,
+            "spec.network.address6": ADDRESS,
+            "spec.network.gateway6": ADDRESS,
             **below("spec.network.ports", EXPOSE),
             **below("spec.volumes", VOLUMES),
             "spec.compose": required("document", "digest"),

@@ -9,6 +9,8 @@ from tests.api.rules.parts import EGRESS, ENCAPSULATION, LABEL, PORTS, STATUS, c
 FIXED = "encapsulation cannot change; create another NetworkZone"
 PEERS = [{"namespace": "acme", "zone": f"z{number}"} for number in range(65)]
 
+HTTP = {"port": 80, "protocol": "TCP"}
+
 TABLES = (
     Table(
         "NetworkZone",
@@ -57,7 +59,17 @@ TABLES = (
             **below("spec.encapsulation", ENCAPSULATION),
             **below("spec.egress", EGRESS),
             "spec.peers": (max_items(PEERS, 64), unique(PEERS[:2], [PEERS[0], PEERS[0]])),
-            "spec.peers[]": required("namespace", "zone"),
+            "spec.peers[]": (
+                *required("namespace", "zone"),
+                cel(
+                    "with outboundOnly nothing may connect from there: remove the ports",
+                    [
+                        {**PEERS[0], "outboundOnly": True},
+                        {**PEERS[0], "outboundOnly": False, "ports": [HTTP]},
+                    ],
+                    [{**PEERS[0], "outboundOnly": True, "ports": [HTTP]}],
+                ),
+            ),
             "spec.peers[].namespace": LABEL,
             "spec.peers[].zone": LABEL,
             **below("spec.peers[].ports", PORTS),

@@ -21,11 +21,10 @@ from tests.api.rules import (
 )
 from tests.api.rules.parts import (
     ADDRESS,
-    CIDR,
+    HOST_FIREWALL,
     LABEL,
     PORT,
     SECRET_KEY_REF,
-    SMALL_CIDRS,
     STATUS,
     TIME,
     quantity,
@@ -85,11 +84,7 @@ TABLES = (
             **below("spec.addresses", ADDRESSES),
             "spec.reserved.cpu": quantity(),
             "spec.reserved.memory": quantity(),
-            "spec.firewall.managementNetworks": (
-                max_items(SMALL_CIDRS[:65], 64),
-                unique(["10.0.0.0/8", "fd00::/64"], ["10.0.0.0/8", "10.0.0.0/8"]),
-            ),
-            "spec.firewall.managementNetworks[]": CIDR,
+            **below("spec.firewall", HOST_FIREWALL),
             "spec.hostPorts": (
                 max_items([{"port": number} for number in range(1, 66)], 64),
                 unique([{"port": 80}, {"port": 443}], [{"port": 80}, {"port": 80, "endPort": 81}]),
@@ -107,6 +102,7 @@ TABLES = (
             "spec.drain.policy": (enum("MoveOrStop", "Move", "Stop", "Stay"),),
             "spec.drain.maxUnavailable": between(1, 1000),
             **STATUS,
+            "status.tunnelMtu": between(68, 65535),
             "status.engineCluster": (max_length(253),),
             "status.capabilities": (
                 max_items([f"vm/{number}" for number in range(65)], 64),

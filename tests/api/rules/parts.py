@@ -34,6 +34,10 @@ ENGINE_ID = (
     pattern(["105", "web", "Web_1.old-a"], ["", "../etc", "a/b", "-a", ".a", "a.", "a b", "ä"]),
     max_length(63),
 )
+MAC = (
+    pattern(["02:1a:2b:3c:4d:5e"], ["", "02:1A:2B:3C:4D:5E", "02-1a-2b-3c-4d-5e", "02:1a:2b:3c:4d"]),
+    Pair("maxLength", ("02:1a:2b:3c:4d:5e",), ("02:1a:2b:3c:4d:5e:6f",), "Too long"),
+)
 PORT = between(1, 65535)
 PROTOCOL = (enum("TCP", "UDP"),)
 TIME = (
@@ -173,6 +177,45 @@ EGRESS: Rules = {
     ".to[]": required("cidr"),
     ".to[].cidr": CIDR,
     **below(".to[].ports", PORTS),
+}
+
+HOST_FIREWALL: Rules = {
+    "": (
+        cel(
+            "nobody could log in: name managementNetworks",
+            [{"managementNetworks": ["10.0.0.0/8"]}, {"allow": [{"port": 22}]}],
+            [{}, {"managementNetworks": []}, {"egress": [{"cidr": "10.0.0.0/8"}]}],
+        ),
+    ),
+    ".managementNetworks": (
+        max_items(SMALL_CIDRS[:65], 64),
+        unique(["10.0.0.0/8", "fd00::/64"], ["10.0.0.0/8", "10.0.0.0/8"]),
+    ),
+    ".managementNetworks[]": CIDR,
+    ".allow": (
+        max_items(_ports(65), 64),
+        Pair("unique", (TWO_PROTOCOLS,), (PORT_TWICE, PORT_TWICE_BY_DEFAULT), "Duplicate value"),
+    ),
+    ".allow[]": (
+        *required("port"),
+        cel(
+            "port is above endPort",
+            [{"port": 80}, {"port": 80, "endPort": 80}, {"port": 80, "endPort": 81}],
+            [{"port": 81, "endPort": 80}],
+        ),
+    ),
+    ".allow[].port": PORT,
+    ".allow[].endPort": PORT,
+    ".allow[].protocol": PROTOCOL,
+    **below(".allow[].from", NETWORKS),
+    ".egress": (
+        Pair("minItems", ([{"cidr": "10.0.0.0/8"}],), ([],), "at least 1 items"),
+        max_items([{"cidr": cidr} for cidr in SMALL_CIDRS[:65]], 64),
+        unique([{"cidr": "10.0.0.0/8"}, {"cidr": "10.0.0.0/16"}], [{"cidr": "10.0.0.0/8"}] * 2),
+    ),
+    ".egress[]": required("cidr"),
+    ".egress[].cidr": CIDR,
+    **below(".egress[].ports", PORTS),
 }
 
 ENCAPSULATION: Rules = {
