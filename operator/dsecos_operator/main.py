@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dsecos_runtime import Controller, Runtime, RuntimeSettings, run
 
+from dsecos_operator.hostpolicies.controller import HostPolicyController
 from dsecos_operator.license.controller import LicenseController
 from dsecos_operator.nodes.controller import NodeController
 from dsecos_operator.placeholders.controller import BackupPlaceholder
@@ -41,8 +42,9 @@ async def build(runtime: Runtime, settings: OperatorSettings) -> Sequence[Contro
         LicenseController(runtime),
         BackupPlaceholder(runtime),
         NodeController(runtime, settings.rules()),
-        ZoneController(runtime),
+        ZoneController(runtime, settings.zone_networks),
         StackController(runtime, settings, renderer),
+        HostPolicyController(runtime, settings.host_firewall_max_unavailable),
     ]
 
 

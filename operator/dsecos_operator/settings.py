@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dsecos_operator.rendering import Confinement
 from dsecos_operator.scheduling.model import PortKey, Rules
+
+Network = IPv4Network | IPv6Network
+
+PRIVATE: tuple[Network, ...] = (
+    IPv4Network("10.0.0.0/8"),
+    IPv4Network("172.16.0.0/12"),
+    IPv4Network("192.168.0.0/16"),
+    IPv6Network("fc00::/7"),
+)
+"""RFC 1918 and RFC 4193."""
+
+
+def _listed(value: Any) -> Any:
+    return [each.strip() for each in value.split(",")] if isinstance(value, str) else value
 
 
 class OperatorSettings(BaseSettings):
@@ -52,6 +68,14 @@ class OperatorSettings(BaseSettings):
     cpu_overcommit: float = Field(default=4.0, ge=1.0, le=100.0)
     """Sum of the guests' CPU limits on a node, as a multiple of its allocatable cores. Memory is never
     overcommitted.
+    """
+
+    host_firewall_max_unavailable: int = Field(default=1, ge=1)
+    """Nodes that may have a changed firewall of their own at a time that is not proved yet."""
+
+    zone_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)] = PRIVATE
+    """Networks that zones may take theirs from, separated by commas: whoever may make a zone decides what
+    lies behind its addresses on the nodes that have it, so keep your servers' networks out.
     """
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from dsecos_api import Guest, Node, Reason, Stack, Type
+from dsecos_api import Guest, NetworkZone, Node, Reason, Stack, Type
 from dsecos_api.lifecycle import LifecycleState
 from dsecos_api.names import node_namespace
 from dsecos_api.node import DrainPolicy
@@ -31,6 +31,7 @@ class World:
     """Everything that a drain depends on."""
 
     nodes: Sequence[Node]
+    zones: Sequence[NetworkZone]
     stacks: Sequence[Stack]
     guests: Sequence[Guest]
     occupants: Sequence[Occupant]
@@ -66,7 +67,7 @@ def drain(node: Node, world: World) -> tuple[list[Resident], Drain]:
             for each in world.occupants
             if each.uid in promised and each.node == node.name
         ]
-        around = Surroundings(world.nodes, [*world.occupants, *promises], world.rules, world.now)
+        around = Surroundings(world.nodes, world.zones, [*world.occupants, *promises], world.rules, world.now)
         return departure(stack, guest, node, around)
 
     return residents, plan(orders(node), residents, _peers(world), choose)

@@ -15,6 +15,7 @@ from dsecos_runtime import (
     GUEST,
     LEASE,
     NAMESPACE,
+    NETWORK_ZONE,
     NODE,
     ROLE_BINDING,
     SERVICE_ACCOUNT,
@@ -165,7 +166,9 @@ class NodeController(Controller):
         cache = self._runtime.cache
         stacks, guests = cache.list(STACK), cache.list(GUEST)
         places = occupants(stacks, guests)
-        world = view.World(cache.list(NODE), stacks, guests, places, self._rules, utcnow())
+        world = view.World(
+            cache.list(NODE), cache.list(NETWORK_ZONE), stacks, guests, places, self._rules, utcnow()
+        )
         residents, drain = view.drain(node, world)
         return report.progress(residents, drain), report.outcome(residents, drain)
 

@@ -8,7 +8,8 @@ from dsecos_api import Node, Reason
 from dsecos_api.node import EngineType
 from dsecos_api.types import GuestType
 
-from dsecos_operator.scheduling.model import Obstacle, Occupant, Wanted
+from dsecos_operator.scheduling.model import Occupant, Wanted
+from dsecos_operator.scheduling.obstacle import Obstacle
 
 ADOPT = "Adopt"
 MIGRATE = "Migrate"

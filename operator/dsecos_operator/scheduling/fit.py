@@ -11,7 +11,9 @@ from dsecos_api.quantity import format_bytes, format_millicores, parse, to_bytes
 
 from dsecos_operator.scheduling.companions import Map, violations
 from dsecos_operator.scheduling.engines import adopts, runs
-from dsecos_operator.scheduling.model import Obstacle, Occupant, PortKey, Rules, Wanted
+from dsecos_operator.scheduling.model import Occupant, PortKey, Rules, Wanted
+from dsecos_operator.scheduling.network import lacks
+from dsecos_operator.scheduling.obstacle import Obstacle
 
 HOST_PORTS = (PortRange(port=1024, end_port=65535),)
 """What a node gives out unless its spec says otherwise: the ports below are for services of the host (RFC
@@ -65,12 +67,14 @@ def arrival_obstacles(
     here = [each for each in occupants if each.node == node.name and each.uid != wanted.uid]
     going = [Obstacle("it is being removed", passing=False)] if node.deleting else []
     given = _given_ports(node, wanted.host_ports)
-    return [*going, *_home(node, wanted, occupants), *given, *_ports(wanted, here, rules)]
+    network = lacks(node, wanted.asks)
+    return [*going, *_home(node, wanted, occupants), *network, *given, *_ports(wanted, here, rules)]
 
 
 def _node(node: Node, wanted: Wanted) -> Iterator[Obstacle]:
     yield from _available(node)
     yield from runs(node, wanted.type)
+    yield from lacks(node, wanted.asks)
     for name, value in wanted.selector:
         if node.metadata.labels.get(name) != value:
             yield Obstacle(f"it lacks the label {name}={value}", passing=False)
@@ -91,7 +95,7 @@ def _home(node: Node, wanted: Wanted, occupants: Iterable[Occupant]) -> Iterator
         yield Obstacle(f"the Stack's retained data is on {wanted.data_on}", passing=False)
     # A local zone has no way from one node to another, so its guests are together.
     homes = {each.node for each in occupants if wanted.shares_zone(each)}
-    if homes - {node.name}:
+    if homes - {node.name} and not wanted.asks.spans:
         yield Obstacle(f"zone {wanted.zone} is local and lives on {', '.join(sorted(homes))}", passing=True)
 
 

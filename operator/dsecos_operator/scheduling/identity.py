@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 from dsecos_api import Reason
 
@@ -26,6 +27,7 @@ def id_base(base: int, taken: Iterable[int]) -> int:
     return candidate
 
 
+@lru_cache(maxsize=4096)
 def mac(uid: str) -> str:
     """A stable address from the Stack's UID: locally administered (bit 1 of the first octet), unicast."""
     digest = hashlib.sha256(uid.encode()).digest()

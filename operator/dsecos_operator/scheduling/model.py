@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dsecos_api import Reason
 from dsecos_api.types import GuestType
 
 from dsecos_operator.scheduling.companions import Member, Placed
+from dsecos_operator.scheduling.network import NOTHING, Asks
 
 PortKey = tuple[str, int]
 """A port of a node: protocol and number."""
@@ -53,15 +53,8 @@ class Wanted(Member):
     """First host id of its guest, which it keeps when it moves."""
     adopted: bool = False
     """Its guest was there before: what that uses was used already."""
-
-
-@dataclass(frozen=True)
-class Obstacle:
-    """What keeps a Stack from a node. `passing`: it may go away without a change to either."""
-
-    why: str
-    passing: bool
-    reason: Reason = Reason.NO_NODE_FITS
+    asks: Asks = NOTHING
+    """What its zone asks of the node."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dsecos_operator.rendering.refused import Refused
 from dsecos_operator.scheduling.companions import Map, Member, awaited, liking
 from dsecos_operator.scheduling.engines import arriving, leaving
 from dsecos_operator.scheduling.fit import adoption_obstacles, arrival_obstacles, obstacles
-from dsecos_operator.scheduling.model import Obstacle, Occupant, Rules, Wanted
+from dsecos_operator.scheduling.model import Occupant, Rules, Wanted
+from dsecos_operator.scheduling.obstacle import Obstacle
 
 
 def place(

@@ -16,6 +16,7 @@ from dsecos_operator.stacks.claim import Claim
 from dsecos_operator.stacks.departure import Surroundings, departure
 from dsecos_operator.stacks.moving import has_failed
 from dsecos_operator.stacks.occupancy import wanted_of
+from dsecos_operator.zones.check import usable
 
 
 def assign(
@@ -29,7 +30,7 @@ def assign(
 ) -> Claim:
     """The claim that the Stack should have: `present`, if nothing is to change. Raises Refused."""
     check_zone(zone)
-    wanted = wanted_of(stack, data_on)
+    wanted = wanted_of(stack, zone, data_on)
     address = _address(stack, wanted, zone, present, around.occupants)
     if present is None:
         node = place(wanted, around.nodes, around.occupants, around.rules, around.unplaced)
@@ -42,7 +43,7 @@ def assign_adopted(
     stack: Stack, adoption: Adoption, around: Surroundings, *, present: Claim | None, guest: Guest | None
 ) -> Claim:
     """As `assign`, for what is there before: its first place is where it is. Raises Refused."""
-    wanted = wanted_of(stack)
+    wanted = wanted_of(stack, zone=None)
     if present is None:
         node = adopt(wanted, adoption.node, around.nodes)
         return Claim(node, guest_name(stack.namespace, stack.name, stack.uid), 1, address=None)
@@ -76,13 +77,17 @@ def _another(stack: Stack, guest: Guest, source: Node, around: Surroundings) -> 
 
 
 def check_zone(zone: NetworkZone) -> None:
-    """Raises Refused (ZoneNotReady) while the zone was not judged, or cannot be had."""
+    """Raises Refused (ZoneNotReady) while the zone was not judged, or cannot be had.
+
+    One that is only kept from some nodes can be had on the others.
+    """
+    if usable(zone):
+        return
     if is_true(zone.status, Type.STALLED):
         why = next((each.message for each in zone.status.conditions if each.type == Type.STALLED), "")
         raise Refused(Reason.ZONE_NOT_READY, f"NetworkZone {zone.name} is not ready: {why}", stalled=False)
-    if zone.deleting or not zone.status.gateway:
-        state = "is being deleted" if zone.deleting else "has no gateway yet"
-        raise Refused(Reason.ZONE_NOT_READY, f"NetworkZone {zone.name} {state}", stalled=False)
+    state = "is being deleted" if zone.deleting else "has no gateway yet"
+    raise Refused(Reason.ZONE_NOT_READY, f"NetworkZone {zone.name} {state}", stalled=False)
 
 
 def _address(
@@ -93,7 +98,7 @@ def _address(
         for each in occupants
         if each.address is not None and wanted.shares_zone(each)
     }
-    cidr = zone.spec.cidrs[0]
+    cidr = addresses.ipv4(zone.spec.cidrs) or ""
     if stack.spec.address is not None:
         return addresses.check(cidr, stack.spec.address, taken)
     # A status is not beyond doubt: what somebody else wrote there must not reach into another network.

@@ -10,6 +10,7 @@ from dsecos_api import Condition, NetworkZone, Reason, Stack, Type
 from dsecos_api.stack import Adoption
 from dsecos_runtime import (
     GUEST,
+    NETWORK_ZONE,
     NODE,
     STACK,
     Controller,
@@ -157,7 +158,9 @@ class StackController(Controller):
         cache = self._runtime.cache
         stacks, guests = cache.list(STACK), cache.list(GUEST)
         places = occupants(stacks, guests) + retained.orphans(observed.retained)
-        return view.World(cache.list(NODE), stacks, guests, places, self._settings.rules(), now)
+        return view.World(
+            cache.list(NODE), cache.list(NETWORK_ZONE), stacks, guests, places, self._settings.rules(), now
+        )
 
     @staticmethod
     def _kept_back(observed: Observed, wanted: Desired) -> int:
@@ -206,7 +209,8 @@ class StackController(Controller):
             self._told.pop(stack.uid if stack is not None else "", None)
             return None
         await self._report(key, Findings(check_license(observed.licenses), observed.claim))
-        return None
+        # Whether the zone stays on the node may depend on guests of its peers, which do not wake it.
+        return Requeue(LOOK_AGAIN) if observed.attachment is not None else None
 
     async def _report(self, key: Key, findings: Findings) -> None:
         observed = observe(self._runtime.cache, key)

@@ -98,7 +98,7 @@ def _wanted(  # noqa: PLR0917 - all that decide has
     claim = assign(
         stack,
         zone,
-        Surroundings(world.nodes, world.occupants, world.rules, world.now, unplaced=others),
+        Surroundings(world.nodes, world.zones, world.occupants, world.rules, world.now, unplaced=others),
         present=present,
         guest=observed.guest,
         data_on=retained.home(observed.retained, stack),
@@ -120,7 +120,7 @@ def _adopted(
     stack: Stack, observed: Observed, adoption: Adoption, world: view.World, upkeep: Upkeep
 ) -> Desired:
     """Raises Refused."""
-    around = Surroundings(world.nodes, world.occupants, world.rules, world.now)
+    around = Surroundings(world.nodes, world.zones, world.occupants, world.rules, world.now)
     claim = assign_adopted(stack, adoption, around, present=observed.claim, guest=observed.guest)
     if claim.moving_to is not None:
         return Desired(claim, upkeep=upkeep)

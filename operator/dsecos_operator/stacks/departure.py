@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from dsecos_api import Guest, Node, Reason, Stack, Type
+from dsecos_api import Guest, NetworkZone, Node, Reason, Stack, Type
 from dsecos_api.lifecycle import Order, refusal
 from dsecos_api.quantity import to_bytes, to_millicores
 from dsecos_runtime import is_true
@@ -19,9 +19,10 @@ from dsecos_operator.stacks.occupancy import host_ports, wanted_of
 
 @dataclass(frozen=True)
 class Surroundings:
-    """All nodes, and all Stacks with and without a place."""
+    """All nodes and zones, and all Stacks with and without a place."""
 
     nodes: Sequence[Node]
+    zones: Sequence[NetworkZone]
     occupants: Sequence[Occupant]
     rules: Rules
     now: datetime
@@ -34,7 +35,7 @@ def departure(stack: Stack, guest: Guest, source: Node, around: Surroundings) ->
         raise Refused(Reason.AGENT_LOST, f"{source.name} does not report", stalled=False)
     lifecycle = guest.status.lifecycle
     illegal = refusal(lifecycle.state, Order.MIGRATE) if lifecycle is not None else None
-    wanted = as_it_is(stack, guest)
+    wanted = as_it_is(stack, guest, around.zones)
     if wanted.node == source.name:
         raise Refused(Reason.UNSUPPORTED, f"spec.placement.node names {source.name}")
     found = move(wanted, source, around.nodes, around.occupants, around.rules)
@@ -43,11 +44,12 @@ def departure(stack: Stack, guest: Guest, source: Node, around: Surroundings) ->
     return found
 
 
-def as_it_is(stack: Stack, guest: Guest) -> Wanted:
+def as_it_is(stack: Stack, guest: Guest, zones: Sequence[NetworkZone]) -> Wanted:
     """What the guest takes along: as it is, whatever is asked for and cannot be had."""
-    spec = guest.spec
+    spec, of = guest.spec, (stack.namespace, stack.spec.zone)
+    zone = next((each for each in zones if (each.namespace, each.name) == of), None)
     return replace(
-        wanted_of(stack),
+        wanted_of(stack, zone),
         cpu=to_millicores(spec.resources.cpu),
         memory=to_bytes(spec.resources.memory),
         host_ports=host_ports(ports_of(guest)),

@@ -25,7 +25,7 @@ from dsecos_api.names import (
 from dsecos_api.stack import Adoption
 from dsecos_api.types import GuestType, RunPolicy
 
-from dsecos_operator.scheduling import ID_COUNT, mac
+from dsecos_operator.scheduling import ID_COUNT, addresses, mac
 from dsecos_operator.stacks.claim import Claim
 from dsecos_operator.stacks.retained import guest_policy, policy
 
@@ -45,7 +45,8 @@ def guest(
     """`secret_digest` None: the document needs no secrets. Needs a zone that has a gateway, and a claim with
     an address there.
     """
-    cidr = zone.spec.cidrs[0]
+    cidr = addresses.ipv4(zone.spec.cidrs) or ""
+    address6 = addresses.beside(claim.address or "", zone.spec.cidrs)
     return _guest(
         stack,
         claim,
@@ -56,6 +57,8 @@ def guest(
             address=claim.address or "",
             prefix_length=int(cidr.rpartition("/")[2]),
             gateway=zone.status.gateway or "",
+            address6=address6,
+            gateway6=zone.status.gateway6 if address6 is not None else None,
             mac=mac(stack.uid),
             ports=stack.spec.expose,
         ),

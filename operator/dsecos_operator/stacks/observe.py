@@ -13,6 +13,7 @@ from dsecos_api.names import (
     attachment_name,
     node_namespace,
 )
+from dsecos_api.peering import by_key, key
 from dsecos_runtime import GUEST, LICENSE, NETWORK_ZONE, NODE, STACK, ZONE_ATTACHMENT, Cache, Key
 
 from dsecos_operator.kinds import (
@@ -24,6 +25,8 @@ from dsecos_operator.kinds import (
     node_of,
 )
 from dsecos_operator.stacks.claim import Claim, believed, claim_of
+from dsecos_operator.zones.peers import across
+from dsecos_operator.zones.presence import homes
 
 
 @dataclass(frozen=True)
@@ -120,4 +123,14 @@ def _neighbours(cache: Cache, stack: Stack, zone: Key, node: str) -> int:
         for each in cache.list(STACK, zone.namespace)
         if each.spec.zone == zone.name and each.status.node == node and not each.deleting
     }
-    return len((guests | claims) - {stack.uid})
+    return len((guests | claims) - {stack.uid}) + _visitors(cache, zone, node)
+
+
+def _visitors(cache: Cache, zone: Key, node: str) -> int:
+    """Zones whose guests on the node are why this one is there too."""
+    found, zones = cache.get(NETWORK_ZONE, zone), by_key(cache.list(NETWORK_ZONE))
+    peers = {key(each) for each in across(found, zones)} if found is not None else set()
+    if not peers:
+        return 0
+    at = homes(peers, cache.list(STACK), cache.list(GUEST))
+    return sum(node in nodes for nodes in at.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from dsecos_api import Guest, Stack
+from dsecos_api import Guest, NetworkZone, Stack
 from dsecos_api.names import LABEL_ZONE
 from dsecos_api.quantity import to_bytes, to_millicores
 from dsecos_api.shared import Expose
@@ -15,6 +15,7 @@ from dsecos_api.types import GuestType
 from dsecos_operator.kinds import node_of
 from dsecos_operator.scheduling import Company, Member, Occupant, Wanted
 from dsecos_operator.scheduling.model import PortKey
+from dsecos_operator.scheduling.network import NOTHING, asks
 from dsecos_operator.stacks.claim import Claim, claim_of
 from dsecos_operator.stacks.guests import address_of, id_base_of, ports_of
 
@@ -57,8 +58,8 @@ def unplaced(stacks: Iterable[Stack]) -> list[Member]:
     ]
 
 
-def wanted_of(stack: Stack, data_on: str | None = None) -> Wanted:
-    """What the Stack asks of a node."""
+def wanted_of(stack: Stack, zone: NetworkZone | None, data_on: str | None = None) -> Wanted:
+    """What the Stack asks of a node; `zone` is the one that it is in."""
     spec = stack.spec
     return Wanted(
         namespace=stack.namespace,
@@ -76,6 +77,7 @@ def wanted_of(stack: Stack, data_on: str | None = None) -> Wanted:
         together=together(stack),
         apart=apart(stack),
         adopted=spec.adopt is not None,
+        asks=asks(zone) if zone is not None else NOTHING,
     )
 
 

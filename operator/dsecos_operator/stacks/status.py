@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dsecos_api import Condition, ConditionStatus, Guest, Node, Reason, Stack, Type
+from dsecos_api import Condition, ConditionStatus, Guest, NetworkZone, Node, Reason, Stack, Type
 from dsecos_api.conditions import GUEST_STEPS, STACK_STEPS
 from dsecos_api.shared import Expose
 from dsecos_api.stack import StackStatus
@@ -18,6 +18,7 @@ from dsecos_api.types import Protocol, RunPolicy
 from dsecos_runtime import Conditions, is_true
 
 from dsecos_operator.maintenance.view import is_down
+from dsecos_operator.scheduling import addresses
 from dsecos_operator.stacks import strays
 from dsecos_operator.stacks.claim import Claim
 from dsecos_operator.stacks.findings import Findings
@@ -47,6 +48,7 @@ def status(observed: Observed, stack: Stack, findings: Findings) -> StackStatus:
         guest=claim.guest if claim else None,
         epoch=claim.epoch if claim else None,
         address=claim.address if claim else None,
+        address6=_address6(claim, observed.zone) if claim else None,
         moving_to=claim.moving_to if claim else None,
         failed_move=claim.failed_move if claim else None,
         state=guest.status.lifecycle.state if guest and guest.status.lifecycle else None,
@@ -70,6 +72,12 @@ def endpoints(ports: Iterable[Expose], node: Node | None) -> list[str]:
     shown = f"[{host}]" if ":" in host else host
     numbers = sorted(each.host_port for each in ports if each.host_port and each.protocol == Protocol.TCP)
     return [f"http://{shown}:{port}" for port in numbers]
+
+
+def _address6(claim: Claim, zone: NetworkZone | None) -> str | None:
+    if zone is None or claim.address is None:
+        return None
+    return addresses.beside(claim.address, zone.spec.cidrs)
 
 
 def converged(guest: Guest) -> bool:

@@ -41,7 +41,7 @@ def followed(stack: Stack, observed: Observed, world: World) -> Claim | str:
     target = next((each for each in there if each.status.engine_cluster == cluster is not None), None)
     if target is None:
         return f"somebody else moved it to {at}, which is no Node"
-    why = follow(as_it_is(stack, guest), target, world.occupants, world.rules)
+    why = follow(as_it_is(stack, guest, world.zones), target, world.occupants, world.rules)
     if why:
         return f"somebody else moved it to {target.name}, where it cannot stay: {why}"
     return replace(claim, moving_to=target.name, failed_move=_turned_away(stack, claim, target, world))

@@ -185,5 +185,5 @@ def _judged(node: Node) -> tuple[Any, ...]:
         status.allocatable.memory,
         status.allocatable.guests,
     )
-    engine = status.engine_cluster, sorted(status.capabilities)
+    engine = status.engine_cluster, sorted(status.capabilities), status.tunnel_mtu
     return node.spec, node.metadata.labels, node.deleting, ready, room, status.addresses, engine

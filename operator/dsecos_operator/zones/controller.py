@@ -1,29 +1,32 @@
-"""NetworkZone: the controller. It alone writes ZoneAttachments."""
+"""NetworkZone: the controller. It alone writes ZoneAttachments, and gives out ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
 
-from dsecos_api import Guest, NetworkZone, Stack, ZoneAttachment
-from dsecos_api.names import LABEL_ZONE, LABEL_ZONE_NAMESPACE, OPERATOR_FINALIZER
+from dsecos_api import NetworkZone, ZoneAttachment
+from dsecos_api.names import OPERATOR_FINALIZER
+from dsecos_api.peering import spans_nodes
 from dsecos_runtime import (
-    GUEST,
     NETWORK_ZONE,
-    STACK,
     ZONE_ATTACHMENT,
     Controller,
-    Input,
     Key,
     NotFound,
     Requeue,
     Runtime,
     act_all,
-    ignoring_status,
 )
 
 from dsecos_operator.rendering.refused import Refused
-from dsecos_operator.zones import check, plan, status
+from dsecos_operator.zones import plan
+from dsecos_operator.zones.claiming import Claiming
+from dsecos_operator.zones.network import Verdict, judge
 from dsecos_operator.zones.observe import Observed, observe
+from dsecos_operator.zones.status import status
+from dsecos_operator.zones.wakeups import WakeUps
 
 
 class ZoneController(Controller):
@@ -32,22 +35,19 @@ class ZoneController(Controller):
     name = "zone"
     outputs = (ZONE_ATTACHMENT,)
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, allowed: Sequence[IPv4Network | IPv6Network]) -> None:
+        """`allowed`: networks that zones may take theirs from."""
         super().__init__()
         self._runtime = runtime
-        self.inputs = (
-            Input(NETWORK_ZONE, keys=self._with_overlapping, changed=ignoring_status),
-            Input(STACK, keys=_zone_of_stack, changed=_place_changed),
-            Input(GUEST, keys=_zone_of_guest, changed=ignoring_status),
-            Input(ZONE_ATTACHMENT, keys=_zone_of_attachment),
-        )
+        self._allowed = allowed
+        self._claiming = Claiming(runtime)
+        self.inputs = WakeUps(runtime.cache).inputs()
 
     async def reconcile(self, key: Key) -> Requeue | None:
         """Bring the zone's attachments to what its users need, and tell."""
-        observed = observe(self._runtime.cache, key)
+        observed, verdict = await self._judged(key)
         zone = observed.zone
-        gateway, problem = _judge(observed)
-        actions = plan.plan(observed, gateway)
+        actions = plan.plan(observed, verdict)
         if zone is not None and zone.spec.paused and not zone.deleting:
             waiting = len(actions)
         else:
@@ -57,11 +57,26 @@ class ZoneController(Controller):
             return None
         now = observe(self._runtime.cache, key)
         if now.zone is not None:
-            new = status.status(now.zone, now, gateway, problem, waiting)
-            if problem is not None:
-                self._tell(now.zone, problem)
-            await self._runtime.status.write(NETWORK_ZONE, now.zone, new)
+            self._tell(now.zone, verdict.problem or verdict.hindrance)
+            await self._runtime.status.write(NETWORK_ZONE, now.zone, status(now.zone, now, verdict, waiting))
         return None
+
+    async def _judged(self, key: Key) -> tuple[Observed, Verdict]:
+        """What is there, and what it comes to. A zone that needs an id has one afterwards."""
+        observed = observe(self._runtime.cache, key)
+        verdict, zone = judge(observed, self._allowed), observed.zone
+        if zone is None or verdict.problem is not None or observed.number is not None:
+            return observed, verdict
+        if not spans_nodes(zone) or zone.deleting:
+            return observed, verdict
+        try:
+            await self._claiming.claim(
+                zone, lambda number: status(zone, replace(observed, number=number), verdict, 0)
+            )
+        except Refused as refused:
+            return observed, Verdict(problem=refused)
+        observed = observe(self._runtime.cache, key)
+        return observed, judge(observed, self._allowed)
 
     async def _act(self, observed: Observed, action: plan.Action) -> None:
         cluster, zone = self._runtime.cluster, observed.zone
@@ -75,17 +90,12 @@ class ZoneController(Controller):
             case plan.DeleteAttachment(attachment):
                 await delete(self._runtime, attachment)
 
-    def _tell(self, zone: NetworkZone, problem: Refused) -> None:
+    def _tell(self, zone: NetworkZone, refused: Refused | None) -> None:
+        if refused is None:
+            return
         old = next((each for each in zone.status.conditions if each.type == "Ready"), None)
-        if old is None or (old.reason, old.message) != (problem.reason, problem.message):
-            self._runtime.events.warning(NETWORK_ZONE, zone, problem.reason, problem.message)
-
-    def _with_overlapping(self, zone: NetworkZone) -> Iterable[Key]:
-        """The zone itself, and those that may have waited for its network."""
-        yield Key.of(zone)
-        for other in self._runtime.cache.list(NETWORK_ZONE):
-            if other.uid != zone.uid and check.overlap(zone, other):
-                yield Key.of(other)
+        if old is None or (old.reason, old.message) != (refused.reason, refused.message):
+            self._runtime.events.warning(NETWORK_ZONE, zone, refused.reason, refused.message)
 
 
 async def delete(runtime: Runtime, attachment: ZoneAttachment) -> None:
@@ -96,36 +106,3 @@ async def delete(runtime: Runtime, attachment: ZoneAttachment) -> None:
         )
     except NotFound:
         return
-
-
-def _judge(observed: Observed) -> tuple[str | None, Refused | None]:
-    if observed.zone is None:
-        return None, None
-    try:
-        return check.check(observed.zone, observed.others), None
-    except Refused as refused:
-        return None, refused
-
-
-def _zone_of_stack(stack: Stack) -> Iterable[Key]:
-    return () if stack.spec.zone is None else (Key(stack.namespace, stack.spec.zone),)
-
-
-def _place_changed(old: Stack | None, new: Stack) -> bool:
-    return old is None or _place(old) != _place(new)
-
-
-def _place(stack: Stack) -> tuple[object, ...]:
-    status = stack.status
-    return stack.spec.zone, status.node, status.moving_to, status.address, stack.deleting
-
-
-def _zone_of_guest(guest: Guest) -> Iterable[Key]:
-    labels = guest.metadata.labels
-    namespace, name = labels.get(LABEL_ZONE_NAMESPACE), labels.get(LABEL_ZONE)
-    return (Key(namespace, name),) if namespace and name else ()
-
-
-def _zone_of_attachment(attachment: ZoneAttachment) -> Iterable[Key]:
-    ref = attachment.spec.zone_ref
-    return (Key(ref.namespace, ref.name),)

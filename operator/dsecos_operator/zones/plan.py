@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dsecos_api import Metadata, NetworkZone, ZoneAttachment
-from dsecos_api.names import (
-    LABEL_MANAGED_BY,
-    LABEL_ZONE,
-    LABEL_ZONE_NAMESPACE,
-    OPERATOR_FINALIZER,
-    attachment_name,
-    node_namespace,
-)
-from dsecos_api.networkzone import Egress, EgressMode, Encapsulation, EncapsulationType
-from dsecos_api.zoneattachment import ZoneAttachmentSpec, ZoneRef
+from dsecos_api import NetworkZone, ZoneAttachment
+from dsecos_api.names import OPERATOR_FINALIZER, node_namespace
+from dsecos_api.peering import spans_nodes
 
+from dsecos_operator.zones.attachments import attachment, ends, same, transit
+from dsecos_operator.zones.naming import Directory
+from dsecos_operator.zones.network import Verdict, unfit
 from dsecos_operator.zones.observe import Observed
-
-MTU = 1500
-"""Bytes: a local zone has no encapsulation that takes some of it."""
+from dsecos_operator.zones.peers import ingress
+from dsecos_operator.zones.presence import whereabouts
 
 
 @dataclass(frozen=True)
@@ -55,67 +49,69 @@ class RemoveFinalizer:
 Action = AddFinalizer | ApplyAttachment | DeleteAttachment | RemoveFinalizer
 
 
-def plan(observed: Observed, gateway: str | None) -> list[Action]:
-    """`gateway` None: the zone cannot be had, so what is there stays as it is and nothing new comes."""
+def plan(observed: Observed, verdict: Verdict) -> list[Action]:
+    """A zone that cannot be had stays where it is as it is, and nothing new comes."""
     zone = observed.zone
     if zone is None:
         # Only a finalizer that was taken away by hand leads here: the nodes are cleaned all the same.
         return [DeleteAttachment(each) for each in observed.attachments if not each.deleting]
-    needed = set(observed.nodes)
+    needed = {node_namespace(each) for each in observed.needed}
     unneeded: list[Action] = [
         DeleteAttachment(each)
         for each in observed.attachments
-        if not each.deleting
-        and (
-            each.metadata.namespace not in {node_namespace(node) for node in needed}
-            or each.spec.zone_ref.uid != zone.uid
-        )
+        if not each.deleting and (each.namespace not in needed or each.spec.zone_ref.uid != zone.uid)
     ]
+    kept = OPERATOR_FINALIZER in zone.metadata.finalizers
     if zone.deleting:
-        if OPERATOR_FINALIZER not in zone.metadata.finalizers:
-            return unneeded
         in_use = observed.stacks or observed.guests or observed.attachments
-        return unneeded if in_use else [RemoveFinalizer()]
-    if gateway is None:
-        return unneeded
+        if not kept or not in_use:
+            return [RemoveFinalizer()] if kept else unneeded
     actions: list[Action] = []
-    if OPERATOR_FINALIZER not in zone.metadata.finalizers and needed:
+    wanted = attachments(observed, verdict)
+    if wanted and not kept:
         actions.append(AddFinalizer())
     there = {each.namespace: each for each in observed.attachments}
-    for node in sorted(needed):
-        wanted = attachment(zone, node, gateway)
-        present = there.get(wanted.namespace)
-        if present is None or (not present.deleting and not _same(present, wanted)):
-            actions.append(ApplyAttachment(wanted))
+    for each in wanted:
+        present = there.get(each.namespace)
+        if present is None or (not present.deleting and not same(present, each)):
+            actions.append(ApplyAttachment(each))
     return [*actions, *unneeded]
 
 
-def attachment(zone: NetworkZone, node: str, gateway: str) -> ZoneAttachment:
-    """The zone's presence on a node."""
-    cidr = zone.spec.cidrs[0]
-    return ZoneAttachment(
-        metadata=Metadata(
-            name=attachment_name(zone.namespace, zone.name),
-            namespace=node_namespace(node),
-            labels={
-                LABEL_ZONE: zone.name,
-                LABEL_ZONE_NAMESPACE: zone.namespace,
-                LABEL_MANAGED_BY: "dsecos-operator",
-            },
-        ),
-        kind="ZoneAttachment",
-        spec=ZoneAttachmentSpec(
-            zone_ref=ZoneRef(namespace=zone.namespace, name=zone.name, uid=zone.uid),
-            cidrs=zone.spec.cidrs,
-            gateway=gateway,
-            prefix_length=int(cidr.rpartition("/")[2]),
-            encapsulation=zone.spec.encapsulation or Encapsulation(type=EncapsulationType.LOCAL),
-            mtu=MTU,
-            egress=zone.spec.egress or Egress(mode=EgressMode.DENY),
-            paused=zone.spec.paused or None,
-        ),
-    )
+def attachments(observed: Observed, verdict: Verdict) -> list[ZoneAttachment]:
+    """The zone on each node that should have it and can, sorted by node.
+
+    A node that has it and cannot have it any more is told what changes all the same.
+    """
+    zone, networks, mtu = observed.zone, verdict.networks, verdict.mtu
+    if zone is None or networks is None or mtu is None:
+        return []
+    there, unable = observed.there, unfit(observed)
+    nodes = [each for each in observed.needed if each in there or each not in unable]
+    if not spans_nodes(zone):
+        agreed, known = ingress(zone, observed.zones), Directory(zone, observed.reached)
+        return [attachment(zone, each, networks, mtu, ingress=agreed, names=known.on(each)) for each in nodes]
+    return _spanning(zone, observed, verdict, nodes)
 
 
-def _same(present: ZoneAttachment, wanted: ZoneAttachment) -> bool:
-    return present.spec == wanted.spec and wanted.metadata.labels.items() <= present.metadata.labels.items()
+def _spanning(
+    zone: NetworkZone, observed: Observed, verdict: Verdict, nodes: list[str]
+) -> list[ZoneAttachment]:
+    networks, mtu, number = verdict.networks, verdict.mtu, observed.number
+    if networks is None or mtu is None or number is None:
+        return []
+    reach = ends(observed.nodes, observed.there, nodes)
+    guests = whereabouts(observed.reached[0].places)
+    agreed, known = ingress(zone, observed.zones), Directory(zone, observed.reached)
+    return [
+        attachment(
+            zone,
+            each,
+            networks,
+            mtu,
+            ingress=agreed,
+            transit=transit(zone, number, each, reach, guests),
+            names=known.on(each),
+        )
+        for each in reach
+    ]

@@ -6,30 +6,35 @@ from dsecos_api import NetworkZone, Reason, Type, ZoneAttachment
 from dsecos_api.networkzone import AddressCount, NetworkZoneStatus, ZoneNodeStatus
 from dsecos_runtime import Conditions, is_true
 
-from dsecos_operator.kinds import node_of
-from dsecos_operator.rendering.refused import Refused
 from dsecos_operator.scheduling import addresses
+from dsecos_operator.zones.network import Verdict
 from dsecos_operator.zones.observe import Observed
+from dsecos_operator.zones.peers import agreements
+
+MOST_NAMED = 5
+"""Nodes or Stacks that a message names."""
 
 
-def status(
-    zone: NetworkZone, observed: Observed, gateway: str | None, problem: Refused | None, waiting: int
-) -> NetworkZoneStatus:
-    """`problem`: why the zone cannot be had; `waiting`: actions that a paused zone keeps back."""
+def status(zone: NetworkZone, observed: Observed, verdict: Verdict, waiting: int) -> NetworkZoneStatus:
+    """`waiting`: actions that a paused zone keeps back."""
     generation = zone.metadata.generation
     conditions = Conditions(zone.status, generation)
-    nodes = [
-        ZoneNodeStatus(name=node_of(each.namespace), ready=in_force(each)) for each in observed.attachments
-    ]
+    networks = verdict.networks
+    nodes = [ZoneNodeStatus(name=name, ready=in_force(each)) for name, each in observed.there.items()]
     nodes.sort(key=lambda each: each.name)
-    _judge(conditions, zone, observed, problem, waiting)
+    if zone.spec.peers and not zone.deleting:
+        _judge_peers(conditions, zone, observed)
+    _judge(conditions, zone, observed, verdict, waiting)
     taken = len(observed.addresses)
     return NetworkZoneStatus(
         observed_generation=generation,
-        gateway=gateway,
+        id=observed.number,
+        gateway=networks.gateway if networks else None,
+        gateway6=networks.gateway6 if networks else None,
+        mtu=verdict.mtu if networks else zone.status.mtu,
         nodes=nodes,
-        addresses=AddressCount(allocated=taken, available=max(0, addresses.count(zone.spec.cidrs[0]) - taken))
-        if gateway
+        addresses=AddressCount(allocated=taken, available=max(0, addresses.count(networks.cidr) - taken))
+        if networks
         else None,
         conditions=conditions.build(),
     )
@@ -41,29 +46,40 @@ def in_force(attachment: ZoneAttachment) -> bool:
     return current and is_true(attachment.status, Type.READY)
 
 
+def _judge_peers(conditions: Conditions, zone: NetworkZone, observed: Observed) -> None:
+    found = agreements(zone, observed.zones)
+    if found.open:
+        told = [f"nothing passes to or from {', '.join(found.open)}", *found.notes]
+        conditions.false(Type.PEERS_AGREED, Reason.PEER_NOT_AGREED, "; ".join(told))
+    else:
+        told = ["every peer names this zone too", *found.notes]
+        conditions.true(Type.PEERS_AGREED, Reason.ALL_AGREED, "; ".join(told))
+
+
 def _judge(
-    conditions: Conditions, zone: NetworkZone, observed: Observed, problem: Refused | None, waiting: int
+    conditions: Conditions, zone: NetworkZone, observed: Observed, verdict: Verdict, waiting: int
 ) -> None:
+    refused = verdict.problem or verdict.hindrance
     if zone.deleting:
         users = sorted(each.name for each in observed.stacks)
         if users:
             conditions.reconciling(Reason.IN_USE, f"Stacks use it: {_listed(users)}; delete them first")
         else:
             conditions.reconciling(Reason.DELETING, "waits until its nodes have removed it")
-    elif problem is not None:
-        conditions.stalled(problem.reason, problem.message)
+    elif refused is not None:
+        conditions.stalled(refused.reason, refused.message)
     elif waiting:
         conditions.unknown(Type.READY, Reason.PAUSED, f"spec.paused keeps {waiting} changes back")
-    elif not observed.nodes:
+    elif not observed.needed:
         conditions.ready(Reason.NO_GUESTS, "no guest is in it yet")
     else:
         _judge_nodes(conditions, observed)
 
 
 def _judge_nodes(conditions: Conditions, observed: Observed) -> None:
-    there = {node_of(each.namespace): each for each in observed.attachments}
-    late = [node for node in observed.nodes if node not in there or not in_force(there[node])]
-    total = len(observed.nodes)
+    needed, there = observed.needed, observed.there
+    late = [node for node in needed if node not in there or not in_force(there[node])]
+    total = len(needed)
     if not late:
         conditions.ready(Reason.IN_FORCE, f"in force on {total} of {total} nodes")
         return
@@ -79,4 +95,5 @@ def _judge_nodes(conditions: Conditions, observed: Observed) -> None:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

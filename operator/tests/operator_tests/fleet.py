@@ -39,8 +39,7 @@ from dsecos_operator.stacks.observe import observe
 from dsecos_operator.stacks.occupancy import occupants
 from dsecos_operator.stacks.plan import Desired, plan
 from dsecos_operator.stacks.status import status
-from dsecos_operator.zones.observe import Observed as ObservedZone
-from dsecos_operator.zones.plan import attachment
+from dsecos_operator.zones.whole import settle
 from dsecos_runtime import GUEST, NETWORK_ZONE, NODE, STACK, ZONE_ATTACHMENT, Cache, Conditions, Key
 
 from .objects import adopting, node, stack, zone
@@ -175,6 +174,7 @@ class Fleet:
         pools: dict[Any, Any] = {
             STACK: self.stacks,
             NODE: self.nodes,
+            NETWORK_ZONE: self.zones,
             GUEST: self.guests,
             SECRET_STAMP: self.secrets,
         }
@@ -191,7 +191,13 @@ class Fleet:
         """What the operator decides by."""
         stacks, guests = list(self.stacks.values()), list(self.guests.values())
         return view.World(
-            list(self.nodes.values()), stacks, guests, occupants(stacks, guests), Rules(), self.now
+            list(self.nodes.values()),
+            list(self.zones.values()),
+            stacks,
+            guests,
+            occupants(stacks, guests),
+            Rules(),
+            self.now,
         )
 
     def reconcile(self, name: str, killed_after: int | None = None) -> int:
@@ -262,22 +268,17 @@ class Fleet:
     def zone_pass(self) -> None:
         """The zone's controller and the agents: every node that needs a zone has it in force."""
         self.attachments.clear()
-        for each in self.zones.values():
-            mine = [one for one in self.stacks.values() if one.spec.zone == each.name]
-            guests = [
-                one for one in self.guests.values() if one.spec.stack_ref.name in {s.name for s in mine}
-            ]
-            for name in ObservedZone(each, (), tuple(mine), tuple(guests), ()).nodes:
-                made = attachment(each, name, each.status.gateway or "")
-                conditions = Conditions(None, 1)
-                conditions.ready(Reason.IN_FORCE)
-                seen = made.status.model_copy(
-                    update={"observed_generation": 1, "conditions": conditions.build()}
-                )
-                metadata = made.metadata.model_copy(update={"generation": 1})
-                self.attachments[made.namespace, made.name] = made.model_copy(
-                    update={"status": seen, "metadata": metadata}
-                )
+        everybody = self.zones.values(), self.stacks.values(), self.guests.values(), self.nodes.values()
+        zones, attachments = settle(*everybody)
+        self.zones = {each.name: each for each in zones}
+        for made in attachments:
+            conditions = Conditions(None, 1)
+            conditions.ready(Reason.IN_FORCE)
+            seen = made.status.model_copy(update={"observed_generation": 1, "conditions": conditions.build()})
+            metadata = made.metadata.model_copy(update={"generation": 1})
+            self.attachments[made.namespace, made.name] = made.model_copy(
+                update={"status": seen, "metadata": metadata}
+            )
 
     def agent_pass(self, name: str) -> bool:
         """One look of a node's agent at its guests. Returns whether anything changed."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from dsecos_api import NetworkZone, Node, Stack
-from dsecos_api.names import OPERATOR_FINALIZER
+from dsecos_api import Guest, NetworkZone, Node, Stack
+from dsecos_api.names import OPERATOR_FINALIZER, guest_name
 from dsecos_operator.scheduling import Occupant
+from dsecos_operator.stacks import desired
+from dsecos_operator.stacks.claim import claim_of
 
 
 def node(
@@ -19,6 +22,8 @@ def node(
     ready: bool = True,
     labels: dict[str, str] | None = None,
     capabilities: Sequence[str] = (),
+    tunnel: str | None = None,
+    tunnel_mtu: int | None = None,
     **spec: Any,
 ) -> Node:
     """A server that reports."""
@@ -38,25 +43,62 @@ def node(
                 "conditions": [condition],
                 "capacity": count,
                 "allocatable": count,
-                "addresses": {"management": "192.0.2.1"},
+                "addresses": {"management": "192.0.2.1", "tunnel": tunnel},
+                "tunnelMtu": tunnel_mtu,
                 "capabilities": list(capabilities),
             },
         }
     )
 
 
+def peer(number: int, **more: Any) -> Node:
+    """Node `node-<number>` of a cluster whose nodes can take every zone."""
+    values: dict[str, Any] = {
+        "capabilities": ["container/Adopt", "zone/vxlan", "zone/ipv6"],
+        "tunnel": f"192.0.2.{number}",
+        "tunnel_mtu": 1500,
+    }
+    return node(f"node-{number}", **{**values, **more})
+
+
 def zone(
-    cidr: str = "10.20.0.0/24", *, name: str = "backend", namespace: str = "acme", **more: Any
+    cidr: str = "10.20.0.0/24",
+    cidr6: str | None = None,
+    *,
+    name: str = "backend",
+    namespace: str = "acme",
+    **more: Any,
 ) -> NetworkZone:
-    """A zone that was judged."""
+    """A zone that was judged, if it is local and has no IPv6 network."""
     metadata = {"name": name, "namespace": namespace, "uid": f"uid-{namespace}-{name}", "generation": 1}
     gateway = cidr.rpartition(".")[0] + ".1"
     return NetworkZone.parse(
         {
             "metadata": {**metadata, **more.pop("metadata", {})},
-            "spec": {"cidrs": [cidr], **more},
-            "status": {"gateway": gateway},
+            "status": more.pop("status", {"gateway": gateway}),
+            "spec": {"cidrs": [cidr, *([cidr6] if cidr6 else [])], **more},
         }
+    )
+
+
+def naming(*zones: str, **more: Any) -> dict[str, Any]:
+    """`spec.peers` that names zones of namespace acme."""
+    return {"peers": [{"namespace": "acme", "zone": each, **more} for each in zones]}
+
+
+def placed(name: str, on: str, address: str, *, zone: str = "backend", **status: Any) -> Stack:
+    """A Stack that has a place."""
+    claim = {"node": on, "guest": guest_name("acme", name, f"uid-{name}"), "epoch": 1, "address": address}
+    return stack(name, zone=zone, status={**claim, **status})
+
+
+def guest(of: Stack, on: str, document: str = "{}") -> Guest:
+    """The Guest of a placed Stack on a node."""
+    claim = claim_of(of)
+    assert claim is not None
+    home = zone(name=of.spec.zone or "")
+    return desired.guest(
+        of, home, replace(claim, node=on), document=document, secret_digest=None, id_base=1_000_000
     )
 
 

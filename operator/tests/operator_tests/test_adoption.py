@@ -235,7 +235,7 @@ def test_two_without_a_zone_have_none_in_common() -> None:
     found = observe(cast(Cache, made), Key("acme", "old"))
     assert (found.zone, found.attachment, found.neighbours) == (None, None, 0)
     of_no_zone = observe_zone(cast(Cache, made), Key("acme", ""))
-    assert (of_no_zone.stacks, of_no_zone.guests, of_no_zone.nodes) == ((), (), ())
+    assert (of_no_zone.stacks, of_no_zone.guests, of_no_zone.needed) == ([], [], [])
     made.settle()
     assert list(made.stacks) == ["other"]
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .fleet import Fleet, proxmox, space
-from .objects import node
+from .objects import node, zone
 
 
 def fleet(*nodes: Any, **spec: Any) -> Fleet:
@@ -33,6 +33,27 @@ def only_on(made: Fleet, name: str) -> None:
     assert [namespace for namespace, _ in made.guests] == [space(name)]
     assert [namespace for namespace, _ in made.secrets] == [space(name)]
     assert [namespace for namespace, _ in made.attachments] == [space(name)]
+
+
+@pytest.mark.parametrize(("kind", "places"), [("vxlan", ["a", "b"]), ("local", ["a", "a"])])
+def test_a_stack_leaves_others_of_its_zone_only_if_that_spans_nodes(kind: str, places: list[str]) -> None:
+    made = Fleet()
+    for name in ("a", "b"):
+        able = proxmox(name)
+        capabilities = [*able.status.capabilities, "zone/vxlan"]
+        status = able.status.model_copy(update={"capabilities": capabilities})
+        made.add_node(able.model_copy(update={"status": status}))
+    made.zones["both"] = zone(name="both", encapsulation={"type": kind})
+    for name in ("shop", "db"):
+        made.add(name, zone="both", placement={"node": "a"})
+    made.settle()
+    assert [made.place(name) for name in ("shop", "db")] == ["a", "a"]
+    made.edit("db", placement={"node": "b"})
+    made.settle()
+    assert [made.place(name) for name in ("shop", "db")] == places
+    assert sorted({namespace for namespace, _ in made.attachments}) == [
+        space(each) for each in sorted({*places})
+    ]
 
 
 def test_a_stack_that_names_another_node_moves_there_in_the_order_of_the_steps() -> None:

@@ -9,8 +9,9 @@ from dsecos_api import Reason
 from dsecos_api.types import GuestType
 from dsecos_operator.rendering import Refused
 from dsecos_operator.scheduling import Rules, Wanted, place, stay
+from dsecos_operator.scheduling.network import Asks
 
-from .objects import node, occupant
+from .objects import node, occupant, peer
 
 RULES = Rules(cpu_overcommit=2.0, reserved_ports=frozenset({("TCP", 22)}))
 GI = 2**30
@@ -132,6 +133,30 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], list[Any], Reason, str,
         "zone backend is local and lives on node-9",
         False,
     ),
+    "a zone that it cannot take": (
+        {"asks": Asks(spans=True)},
+        {"capabilities": ["container/Adopt"]},
+        [],
+        Reason.NODE_INCAPABLE,
+        "node-1: it lacks zone/vxlan",
+        True,
+    ),
+    "a zone that it may be able to take": (
+        {"asks": Asks(ipv6=True)},
+        {},
+        [],
+        Reason.NODE_INCAPABLE,
+        "node-1: it lacks zone/ipv6",
+        False,
+    ),
+    "a zone whose packets do not fit": (
+        {"asks": Asks(spans=True, ipv6=True)},
+        {"capabilities": ["container/Adopt", "zone/vxlan", "zone/ipv6"], "tunnel_mtu": 1329},
+        [],
+        Reason.MTU_TOO_SMALL,
+        "the MTU 1329 of its tunnel interface is too small: a zone with IPv6 needs 1330",
+        True,
+    ),
 }
 
 
@@ -146,6 +171,22 @@ def test_a_refusal_names_the_node_and_what_keeps_it(
     assert caught.value.reason == reason
     assert told in caught.value.message
     assert caught.value.stalled == stalled
+
+
+def test_guests_of_a_zone_that_spans_nodes_may_be_anywhere() -> None:
+    nodes, there = [peer(1), peer(2)], [occupant("x", node="node-1")]
+    assert place(wanted(asks=Asks(spans=True)), nodes, there, RULES) == "node-2"
+    with pytest.raises(Refused, match="is local and lives on node-1"):
+        place(wanted(), nodes[1:], there, RULES)
+
+
+def test_a_node_that_can_take_the_zone_is_preferred_to_one_with_more_room() -> None:
+    nodes = [peer(1, memory="2Gi"), node("node-2", capabilities=["container/Adopt"])]
+    assert place(wanted(asks=Asks(spans=True)), nodes, [], RULES) == "node-1"
+
+
+def test_who_is_on_a_node_that_cannot_take_its_zone_any_more_stays_there() -> None:
+    stay(wanted(asks=Asks(spans=True)), node(), "node-1", [occupant("shop")], RULES)
 
 
 def test_every_node_is_named() -> None:

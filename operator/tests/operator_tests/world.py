@@ -77,7 +77,9 @@ class World:
         if self.stack is None or self.stack.deleting or self.broken:
             return Desired()
         observed = self.observed()
-        around = Surroundings([HERE], occupants([self.stack], self.guests.values()), Rules(), NOW)
+        around = Surroundings(
+            [HERE], [self.zone], occupants([self.stack], self.guests.values()), Rules(), NOW
+        )
         adoption = self.stack.spec.adopt
         if adoption is not None:
             kept = assign_adopted(self.stack, adoption, around, present=observed.claim, guest=observed.guest)

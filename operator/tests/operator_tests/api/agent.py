@@ -54,6 +54,8 @@ class PretendAgent:
         self.capabilities = ["container/Adopt"]
         if engine is not None:
             self.capabilities += ["container/Migrate", "container/OwnDisks"]
+        self.tunnel: str | None = None
+        self.tunnel_mtu: int | None = None
         self.refusal: tuple[Reason, str] | None = None
         """Reason and message that every guest fails with."""
         self._task: asyncio.Task[None] | None = None
@@ -79,6 +81,10 @@ class PretendAgent:
             self.cluster, self.namespace, AGENT_LEASE, identity="pretend", duration=duration
         ).beat()
 
+    async def tell(self) -> None:
+        """Report the node again, as the fields of this agent now say."""
+        await self.report(await self.cluster.get(NODE, self.node))
+
     async def report(self, node: Node) -> None:
         """Ready, with what the node has."""
         conditions = Conditions(None, node.metadata.generation)
@@ -90,7 +96,8 @@ class PretendAgent:
             NodeStatus(
                 observed_generation=node.metadata.generation,
                 conditions=conditions.build(),
-                addresses=Addresses(management="192.0.2.1"),
+                addresses=Addresses(management="192.0.2.1", tunnel=self.tunnel),
+                tunnel_mtu=self.tunnel_mtu,
                 capacity=count,
                 allocatable=count,
                 engine_cluster=self.engine.name if self.engine is not None else None,

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ T = TypeVar("T")
 K = TypeVar("K", bound=KubeObject)
 CATALOG = Path(__file__).parents[4] / "manifests" / "catalog"
 VERSION = "dsecos.io/v1alpha1"
+SHORT_LEASE = {"DSECOS_LEASE_DURATION": "4", "DSECOS_LEASE_RENEW_DEADLINE": "3"}
+"""Of a leader that is going to be killed: it is succeeded when its lease has run out."""
 
 
 async def until(look: Callable[[], Awaitable[T | None]], seconds: float = 20.0, what: str = "") -> T:
@@ -79,6 +82,7 @@ class Cloud:
         self.admin = Cluster.connect(plane.kubeconfig, field_manager="admin")
         self.log = self.settings.home / "operator.log"
         self._operator: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()
 
     @classmethod
     def beside(cls, other: Cloud) -> Cloud:
@@ -91,7 +95,24 @@ class Cloud:
     # The operator
 
     def start(self, **environment: str) -> int:
-        """Start the operator and return its process id."""
+        """Start the operator and return its process id.
+
+        As in production, one that has given up its leadership is started again: where others use the machine
+        too, it may not get to renew its lease. One that is to be killed at a point is not.
+        """
+        process = self._spawn(environment)
+        if "DSECOS_FAULT_POINT" not in environment:
+            threading.Thread(target=self._supervise, args=(process, environment), daemon=True).start()
+        return process.pid
+
+    def _supervise(self, process: subprocess.Popen[bytes], environment: dict[str, str]) -> None:
+        while process.wait() == 1 and '"LeadershipLost"' in self.tail(3):
+            with self._starting:
+                if process is not self._operator:
+                    return
+                process = self._spawn(environment)
+
+    def _spawn(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         user: dict[str, Any] = {}
         if self._user is not None:
             user = {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
@@ -103,10 +124,8 @@ class Cloud:
                     "PATH": os.environ["PATH"],
                     "KUBECONFIG": str(self.kubeconfig),
                     "DSECOS_CATALOG": str(CATALOG),
-                    # A killed leader is succeeded when its lease has run out.
-                    "DSECOS_LEASE_DURATION": "4",
-                    "DSECOS_LEASE_RENEW_DEADLINE": "3",
                     "DSECOS_LEASE_RETRY": "0.5",
+                    **(SHORT_LEASE if "DSECOS_FAULT_POINT" in environment else {}),
                     **environment,
                 },
                 stdout=log,
@@ -115,18 +134,20 @@ class Cloud:
                 start_new_session=True,
                 **user,
             )
-        return self._operator.pid
+        return self._operator
 
     def stop(self, how: int = signal.SIGTERM) -> int:
         """End the operator and return its exit code."""
-        assert self._operator is not None
-        self._operator.send_signal(how)
-        return self._operator.wait(30)
+        with self._starting:
+            process, self._operator = self._operator, None
+        assert process is not None
+        process.send_signal(how)
+        return process.wait(30)
 
     @property
     def ended(self) -> bool:
-        """Whether the operator has ended by itself."""
-        return self._operator is not None and self._operator.poll() is not None
+        """Whether the operator has ended by itself or by `stop`."""
+        return self._operator is None or self._operator.poll() is not None
 
     def agent_kubeconfig(self, node: str) -> Path:
         """The credential of a node's agent, as `make up` makes it."""

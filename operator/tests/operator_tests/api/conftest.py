@@ -17,14 +17,14 @@ from .agent import PretendAgent
 from .cloud import Cloud
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane() -> Iterator[ControlPlane]:
     """A running control plane."""
     with ControlPlane() as plane:
         yield plane
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def cloud(plane: ControlPlane, compose_binary: Path) -> AsyncIterator[Cloud]:
     """The control plane with the kinds, the operator's roles, a License, and the running operator."""
     cloud = Cloud(plane, compose_binary)
@@ -36,7 +36,7 @@ async def cloud(plane: ControlPlane, compose_binary: Path) -> AsyncIterator[Clou
     await cloud.admin.close()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def agent(cloud: Cloud) -> AsyncIterator[PretendAgent]:
     """Node node-1 and its pretend agent."""
     await cloud.apply(given.node("node-1", **{"dsecos.io/role": "compute"}))

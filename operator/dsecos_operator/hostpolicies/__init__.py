@@ -1,0 +1,1 @@
+"""HostPolicy: each node's own firewall, given to a few nodes at a time."""

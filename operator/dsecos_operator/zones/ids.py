@@ -1,0 +1,135 @@
+"""Which zone has which VXLAN network identifier (VNI). Pure.
+
+A claim lies in the zone's status; what nodes were told of it says the same. What is taken is computed from
+all of them each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from dsecos_api import NetworkZone, Reason, ZoneAttachment
+from dsecos_api.networkzone import EncapsulationType
+
+from dsecos_operator.rendering.refused import Refused
+from dsecos_operator.zones.check import age
+
+FIRST = 2**16
+"""The ids below are left to those who choose theirs by hand."""
+LAST = 2**24 - 1
+"""The largest VNI (RFC 7348, section 5)."""
+
+
+class Holder(NamedTuple):
+    """Who has an id."""
+
+    uid: str
+    name: str
+    """Namespace and name, as people write them."""
+
+
+def claims(zones: Iterable[NetworkZone], attachments: Iterable[ZoneAttachment]) -> dict[int, Holder]:
+    """Who has which id. Where more than one says that it has it, one that is in use goes before one that is
+    not, then the older one.
+    """
+    found: dict[int, Holder] = {}
+    used: dict[str, int] = {}
+    owners: dict[str, Holder] = {}
+    for each in attachments:
+        if each.spec.transit is not None:
+            ref = each.spec.zone_ref
+            used.setdefault(ref.uid, each.spec.transit.id)
+            owners.setdefault(ref.uid, Holder(ref.uid, f"{ref.namespace}/{ref.name}"))
+    numbered = [each for each in zones if _is_vxlan(each)]
+    for zone in sorted(numbered, key=lambda each: (each.uid not in used, age(each))):
+        number = used.pop(zone.uid, zone.status.id)
+        if number is not None and wish(zone) in (None, number):
+            found.setdefault(number, Holder(zone.uid, f"{zone.namespace}/{zone.name}"))
+    # What is left belongs to zones that were forced away while nodes still have them.
+    for uid, number in used.items():
+        found.setdefault(number, owners[uid])
+    return found
+
+
+def held(zone: NetworkZone, known: Mapping[int, Holder]) -> int | None:
+    """The id that the zone has."""
+    return next((number for number, holder in known.items() if holder.uid == zone.uid), None)
+
+
+def held_among(
+    zone: NetworkZone, zones: Iterable[NetworkZone], attachments: Iterable[ZoneAttachment]
+) -> int | None:
+    """The id that the zone has, where `attachments` are its own at least; those of all zones are needed only
+    where more than one of these says that it has it.
+    """
+    told = list(attachments)
+    own = {each.spec.transit.id for each in told if each.spec.zone_ref.uid == zone.uid and each.spec.transit}
+    numbers = {zone.status.id, *own} - {None}
+    rivals = [each for each in zones if each.status.id in numbers and each.uid != zone.uid]
+    return held(zone, claims([zone, *rivals], told)) if numbers else None
+
+
+def choose(
+    zone: NetworkZone, zones: Sequence[NetworkZone], known: Mapping[int, Holder], promised: Mapping[str, int]
+) -> int:
+    """The id that the zone is to have: its own, else the one that it asks for, else a free one.
+
+    `known`: of `claims`. `promised`: ids by UID of zones that may have been written and were not seen since.
+    Raises Refused (IdTaken).
+    """
+    own = held(zone, known)
+    if own is not None:
+        return own
+    others = {each.uid: each for each in zones if each.uid != zone.uid and _is_vxlan(each)}
+    taken = {number: holder.name for number, holder in known.items()}
+    for uid, number in promised.items():
+        if uid in others:
+            taken.setdefault(number, f"{others[uid].namespace}/{others[uid].name}")
+    wanted = wish(zone)
+    if wanted is not None:
+        return _wished(zone, wanted, others.values(), taken)
+    if zone.uid in promised and promised[zone.uid] not in taken:
+        return promised[zone.uid]
+    return _free(zone, {*taken, *filter(None, map(wish, others.values()))})
+
+
+def wish(zone: NetworkZone) -> int | None:
+    """The id that the zone asks for; None: any."""
+    return zone.spec.encapsulation.id if zone.spec.encapsulation is not None else None
+
+
+def _is_vxlan(zone: NetworkZone) -> bool:
+    return zone.spec.encapsulation is not None and zone.spec.encapsulation.type == EncapsulationType.VXLAN
+
+
+def _wished(zone: NetworkZone, wanted: int, others: Iterable[NetworkZone], taken: Mapping[int, str]) -> int:
+    holder = taken.get(wanted)
+    if holder is not None:
+        raise _taken(wanted, f"{holder} has it")
+    older = [each for each in others if wish(each) == wanted and age(each) < age(zone) and not each.deleting]
+    if older:
+        first = min(older, key=age)
+        raise _taken(wanted, f"{first.namespace}/{first.name} asks for it too, and is older")
+    return wanted
+
+
+def _free(zone: NetworkZone, taken: set[int]) -> int:
+    """The search begins somewhere else for each zone, so that the id of one that is gone is not had again at
+    once by the next.
+    """
+    count = LAST - FIRST + 1
+    start = int.from_bytes(hashlib.sha256(zone.uid.encode()).digest()[:8], "big") % count
+    for step in range(min(count, len(taken) + 1)):
+        number = FIRST + (start + step) % count
+        if number not in taken:
+            return number
+    raise Refused(Reason.ID_TAKEN, "every VXLAN network identifier is taken")
+
+
+def _taken(number: int, who: str) -> Refused:
+    return Refused(
+        Reason.ID_TAKEN,
+        f"spec.encapsulation.id: {number} is taken: NetworkZone {who}; leave it out, or choose another one",
+    )
