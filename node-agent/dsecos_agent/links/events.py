@@ -24,9 +24,13 @@ class NetlinkWatch:
         groups: tuple[int, ...],
         concerns_us: Callable[[bytes], bool],
         callback: Callable[[], None],
+        missed: Callable[[], None] | None = None,
     ) -> None:
-        """`groups` are numbers, not bits. Must be made on the event loop."""
+        """`groups` are numbers, not bits; `missed` is called before `callback` when messages were lost. Must
+        be made on the event loop.
+        """
         self._concerns_us = concerns_us
+        self._missed = missed
         self._callback = callback
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.setblocking(False)
@@ -53,6 +57,8 @@ class NetlinkWatch:
                     raise
                 except OSError:
                     wake = True
+                    if self._missed is not None:
+                        self._missed()
                 else:
                     wake = wake or self._concerns_us(message)
         if wake:

@@ -2,28 +2,41 @@
 
 import asyncio
 import hashlib
-import re
-import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from ipaddress import IPv4Interface
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
-from dsecos_agent.adapter_errors import AdapterError, NotFoundError, NotOursError
+from dsecos_agent.adapter_errors import AdapterError, NotFoundError
 from dsecos_agent.engines.protocol import Watch
-from dsecos_agent.links import sysctl
-from dsecos_agent.links.events import NetlinkWatch
-from dsecos_agent.links.protocol import ENGINE_PORT, LINK_GROUP, Bridge, ObservedBridge, ObservedPort
-
-ALIAS = "dsecos.io/owner-uid="
-IFF_UP = 1
-NO_DEVICE, EXISTS = 19, 17
-LINK_EVENTS, ADDRESS_EVENTS = 1, 5
-"""RTNLGRP_LINK and RTNLGRP_IPV4_IFADDR (linux/rtnetlink.h)."""
+from dsecos_agent.links import sysctl, transit
+from dsecos_agent.links.concern import Concern, link_watch
+from dsecos_agent.links.kernel import (
+    Interface,
+    beside,
+    claim,
+    get,
+    is_up,
+    looked,
+    made,
+    netlink,
+    owner_in,
+    remove,
+    set_addresses,
+)
+from dsecos_agent.links.linkmessages import Link
+from dsecos_agent.links.messages import Network
+from dsecos_agent.links.protocol import (
+    ENGINE_PORT,
+    LINK_GROUP,
+    Bridge,
+    ObservedBridge,
+    ObservedPort,
+    ObservedTransit,
+    Transit,
+)
+from dsecos_agent.links.rtnetlink import Channel
 
 
 def bridge_mac(name: str) -> str:
@@ -32,99 +45,101 @@ def bridge_mac(name: str) -> str:
     return ":".join(["02", *(digest[i : i + 2] for i in range(0, 10, 2))])
 
 
-ENGINE_PORT_NAME = re.compile(ENGINE_PORT.pattern.encode())
-
-
 class NetlinkLinks:
     """Links that begin with `prefix`, in the network namespace that we are in."""
 
     def __init__(self, prefix: str, run_directory: Path) -> None:
         """`run_directory` remembers host-wide settings. Nothing is touched yet."""
-        self._bridges, self._ports = f"{prefix}z", f"{prefix}g"
+        self._bridges, self._ports, self._transits = f"{prefix}z", f"{prefix}g", f"{prefix}v"
         self._host = sysctl.HostSettings(run_directory / "sysctl.json")
 
     async def list_bridges(self) -> Sequence[ObservedBridge]:
         """All bridges of ours, sorted by name."""
-        async with _netlink() as ipr:
-            links = [link async for link in await ipr.get_links()]
-            ours = {link["index"]: link for link in links if link.get("ifname").startswith(self._bridges)}
-            addresses: dict[int, list[IPv4Interface]] = {index: [] for index in ours}
-            async for one in await ipr.get_addr(family=socket.AF_INET):
-                if one["index"] in addresses:
-                    addresses[one["index"]].append(_interface(one))
-        found = [
-            ObservedBridge(
-                name=link.get("ifname"),
-                owner_uid=_owner(link),
-                addresses=tuple(sorted(addresses[index])),
-                up=bool(link["flags"] & IFF_UP),
-                mtu=link.get("mtu"),
-                ports=tuple(sorted(port.get("ifname") for port in links if port.get("master") == index)),
-            )
-            for index, link in ours.items()
-        ]
+        host = await looked(_look)
+        found = [_bridge(link, host) for link in host.links if link.name.startswith(self._bridges)]
         return sorted(found, key=lambda bridge: bridge.name)
 
     async def list_ports(self) -> Sequence[ObservedPort]:
         """All guests' veths, sorted by name."""
-        async with _netlink() as ipr:
-            links = [link async for link in await ipr.get_links()]
-        names = {link["index"]: link.get("ifname") for link in links}
+        links = await looked(Channel.links)
+        names = {link.index: link.name for link in links}
         found = [
-            ObservedPort(
-                name=link.get("ifname"),
-                bridge=names.get(link.get("master")),
-                isolated=_is_isolated(link),
-                up=bool(link["flags"] & IFF_UP),
-            )
+            ObservedPort(link.name, names.get(link.master), isolated=link.isolated, up=link.up)
             for link in links
-            if self._is_port(link.get("ifname"))
+            if self._is_port(link.name)
         ]
         return sorted(found, key=lambda port: port.name)
+
+    async def host_networks(self) -> Mapping[str, Sequence[Network]]:
+        """What the host reaches straight over links that are not ours, by link."""
+        host = await looked(_look)
+        ours = (self._bridges, self._ports, self._transits)
+        others = (link for link in host.links if not link.name.startswith(ours))
+        found = {link.name: host.networks.get(link.index, frozenset()) for link in others}
+        return {
+            name: sorted(each, key=lambda one: (one.version, one)) for name, each in found.items() if each
+        }
 
     async def ensure_bridge(self, bridge: Bridge) -> bool:
         """Make it as described. Raises NotOursError, AdapterError."""
         self._check_name(bridge.name)
-        async with _netlink() as ipr:
+        async with netlink() as ipr:
             changed = False
-            link = await _get(ipr, bridge.name)
+            link = await get(ipr, bridge.name)
             if link is None:
-                link = await self._create(ipr, bridge)
+                link = await _create(ipr, bridge)
                 changed = True
             index = link["index"]
-            if not link.get("ifalias") and not link["flags"] & IFF_UP:
-                # Made and then left by an agent that was killed: nobody else makes a bridge of this name.
-                await ipr.link("set", index=index, ifalias=f"{ALIAS}{bridge.owner_uid}")
-            elif _owner(link) != bridge.owner_uid:
-                raise NotOursError("bridge", bridge.name, wanted=bridge.owner_uid, found=_owner(link))
+            await claim(ipr, link, "bridge", bridge.owner_uid)
             if (link.get("mtu"), link.get("group")) != (bridge.mtu, LINK_GROUP):
                 await ipr.link("set", index=index, mtu=bridge.mtu, group=LINK_GROUP)
                 changed = True
-            changed |= await asyncio.to_thread(sysctl.set_up_bridge, bridge.name)
-            changed |= await _set_address(ipr, index, bridge.gateway)
-            if not link["flags"] & IFF_UP:
+            if bridge.mac not in {None, link.get("address")}:
+                await ipr.link("set", index=index, address=bridge.mac)
+                changed = True
+            ipv6 = bridge.gateway6 is not None
+            changed |= await asyncio.to_thread(sysctl.set_up_bridge, bridge.name, ipv6=ipv6)
+            addresses = (await beside(Channel.addresses)).get(index, ())
+            wanted: list[Interface] = [bridge.gateway]
+            if bridge.gateway6 is not None:
+                wanted.append(bridge.gateway6)
+            changed |= await set_addresses(ipr, index, set(_given(addresses)), wanted)
+            if not is_up(link):
                 await ipr.link("set", index=index, state="up")
                 changed = True
+            present = (await beside(Channel.networks)).get(index, ())
+            for gateway in wanted:
+                if gateway.network not in present:
+                    await _route(ipr, index, gateway)
+                    changed = True
             return changed
 
     async def remove_bridge(self, name: str, owner_uid: str) -> None:
         """Delete it. Raises NotOursError."""
         self._check_name(name)
-        async with _netlink() as ipr:
-            link = await _get(ipr, name)
-            if link is None:
-                return
-            if _owner(link) != owner_uid:
-                raise NotOursError("bridge", name, wanted=owner_uid, found=_owner(link))
-            await ipr.link("del", index=link["index"])
+        await remove(name, "bridge", owner_uid)
+
+    async def list_transits(self) -> Sequence[ObservedTransit]:
+        """All transit links of ours, sorted by name."""
+        return await transit.observe(self._transits)
+
+    async def ensure_transit(self, wanted: Transit) -> bool:
+        """Make it as described. Raises NotOursError, AdapterError."""
+        self._check_transit(wanted.name)
+        return await transit.ensure(wanted)
+
+    async def remove_transit(self, name: str, owner_uid: str) -> None:
+        """Delete it. Raises NotOursError."""
+        self._check_transit(name)
+        await remove(name, "transit link", owner_uid)
 
     async def attach(self, port: str, bridge: str) -> bool:
         """Make the veth an isolated port of the bridge. Raises NotFoundError."""
         if not self._is_port(port):
             raise AdapterError(f"{port} is not a guest's link")
         self._check_name(bridge)
-        async with _netlink() as ipr:
-            link, master = await _get(ipr, port), await _get(ipr, bridge)
+        async with netlink() as ipr:
+            link, master = await get(ipr, port), await get(ipr, bridge)
             if link is None or master is None:
                 raise NotFoundError(f"there is no {'link ' + port if link is None else 'bridge ' + bridge}")
             attached = link.get("master") == master["index"]
@@ -133,7 +148,7 @@ class NetlinkLinks:
             isolated = attached and _is_isolated(link)
             if not isolated:
                 await ipr.brport("set", index=link["index"], isolated=1)
-            up = bool(link["flags"] & IFF_UP)
+            up = is_up(link)
             if not up:
                 await ipr.link("set", index=link["index"], state="up")
             return not (attached and isolated and up)
@@ -142,19 +157,17 @@ class NetlinkLinks:
         """Let the host forward; True when it did before us."""
         return await asyncio.to_thread(self._host.put, sysctl.FORWARD, "1") == "1"
 
+    async def ensure_forwarding6(self) -> bool:
+        """Let the host forward IPv6; True when it did before us."""
+        return await asyncio.to_thread(self._host.forward6) == "1"
+
     async def restore_forwarding(self) -> None:
         """Give the host's own setting back."""
         await asyncio.to_thread(self._host.restore)
 
-    def subscribe(self, callback: Callable[[], None]) -> Watch:
-        """Be told when one of our links or its addresses changes."""
-        marks = (self._bridges.encode(), self._ports.encode())
-        return NetlinkWatch(
-            socket.NETLINK_ROUTE,
-            (LINK_EVENTS, ADDRESS_EVENTS),
-            lambda message: any(mark in message for mark in marks) or is_engine_port(message),
-            callback,
-        )
+    def subscribe(self, callback: Callable[[], None], transits: Callable[[], None] | None = None) -> Watch:
+        """Be told when one of our links, its addresses or what it carries changes."""
+        return link_watch(Concern(self._bridges, self._ports, self._transits), callback, transits)
 
     async def close(self) -> None:
         """Nothing is held open."""
@@ -166,75 +179,69 @@ class NetlinkLinks:
         if not bridge.startswith(self._bridges):
             raise AdapterError(f"{bridge} is not a zone's bridge")
 
-    @staticmethod
-    async def _create(ipr: Any, bridge: Bridge) -> Any:
-        try:
-            await ipr.link(
-                "add",
-                ifname=bridge.name,
-                kind="bridge",
-                address=bridge_mac(bridge.name),
-                mtu=bridge.mtu,
-                group=LINK_GROUP,
-                br_stp_state=0,
-                br_forward_delay=0,
-                br_mcast_snooping=0,
-            )
-        except NetlinkError as error:
-            if error.code != EXISTS:
-                raise
-        link = await _get(ipr, bridge.name)
-        if link is None:
-            raise AdapterError(f"bridge {bridge.name} was deleted while it was made")
-        return link
+    def _check_transit(self, link: str) -> None:
+        if not link.startswith(self._transits):
+            raise AdapterError(f"{link} is not a zone's transit link")
 
 
-def is_engine_port(message: bytes) -> bool:
-    """Whether a message of the kernel names a port that an engine has named."""
-    return ENGINE_PORT_NAME.search(message) is not None
+async def _create(ipr: Any, bridge: Bridge) -> Any:
+    return await made(
+        ipr,
+        bridge.name,
+        otherwise="somebody deleted it at once",
+        kind="bridge",
+        address=bridge.mac or bridge_mac(bridge.name),
+        mtu=bridge.mtu,
+        group=LINK_GROUP,
+        br_stp_state=0,
+        br_forward_delay=0,
+        br_mcast_snooping=0,
+    )
 
 
-@asynccontextmanager
-async def _netlink() -> AsyncIterator[Any]:
-    try:
-        async with AsyncIPRoute() as ipr:
-            yield ipr
-    except NetlinkError as error:
-        raise AdapterError(f"the kernel refused a change of links: {error}") from error
+async def _route(ipr: Any, index: int, gateway: Interface) -> None:
+    """What the kernel made when the address was given and somebody took away."""
+    source = {"prefsrc": str(gateway.ip), "scope": "link"} if gateway.version == 4 else {"priority": 256}
+    await ipr.route("replace", dst=str(gateway.network), oif=index, proto="kernel", **source)
 
 
-async def _get(ipr: Any, name: str) -> Any:
-    try:
-        return (await ipr.link("get", ifname=name))[0]
-    except NetlinkError as error:
-        if error.code == NO_DEVICE:
-            return None
-        raise
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """All that bridges are seen in; addresses and networks by link."""
+
+    links: Sequence[Link]
+    ports: Mapping[int, Sequence[str]]
+    addresses: Mapping[int, Sequence[Interface]]
+    networks: Mapping[int, Set[Network]]
 
 
-async def _set_address(ipr: Any, index: int, wanted: IPv4Interface) -> bool:
-    present = {_interface(one) async for one in await ipr.get_addr(family=socket.AF_INET, index=index)}
-    for extra in present - {wanted}:
-        await ipr.addr("del", index=index, address=str(extra.ip), prefixlen=extra.network.prefixlen)
-    if wanted not in present:
-        broadcast = str(wanted.network.broadcast_address)
-        await ipr.addr(
-            "add",
-            index=index,
-            address=str(wanted.ip),
-            prefixlen=wanted.network.prefixlen,
-            broadcast=broadcast,
-        )
-    return present != {wanted}
+def _look(channel: Channel) -> _Host:
+    links = channel.links()
+    ports: dict[int, list[str]] = {}
+    for link in sorted(links, key=lambda link: link.name):
+        ports.setdefault(link.master, []).append(link.name)
+    return _Host(links, ports, channel.addresses(), channel.networks())
 
 
-def _interface(address: Any) -> IPv4Interface:
-    return IPv4Interface(f"{address.get('local') or address.get('address')}/{address['prefixlen']}")
+def _bridge(link: Link, host: _Host) -> ObservedBridge:
+    given = _given(host.addresses.get(link.index, ()))
+    missing = {each.network for each in given} - host.networks.get(link.index, frozenset())
+    return ObservedBridge(
+        name=link.name,
+        owner_uid=owner_in(link.alias),
+        addresses=tuple(sorted(each for each in given if isinstance(each, IPv4Interface))),
+        up=link.up,
+        mtu=link.mtu,
+        ports=tuple(host.ports.get(link.index, ())),
+        addresses6=tuple(sorted(each for each in given if isinstance(each, IPv6Interface))),
+        mac=link.mac,
+        unrouted=tuple(sorted(missing, key=lambda each: (each.version, each))) if link.up else (),
+    )
 
 
-def _owner(link: Any) -> str | None:
-    alias = link.get("ifalias") or ""
-    return alias.removeprefix(ALIAS) if alias.startswith(ALIAS) else None
+def _given(addresses: Sequence[Interface]) -> list[Interface]:
+    """But for those that the kernel makes."""
+    return [each for each in addresses if each.version == 4 or not each.ip.is_link_local]
 
 
 def _is_isolated(link: Any) -> bool:

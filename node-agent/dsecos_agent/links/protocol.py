@@ -6,9 +6,9 @@ here they are only put back on their bridge, which loses its ports when somebody
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Protocol
 
 from dsecos_agent.engines.protocol import Watch
@@ -33,6 +33,48 @@ class Bridge:
     gateway: IPv4Interface
     """The bridge's own address, with the zone's prefix length."""
     mtu: int = 1500
+    gateway6: IPv6Interface | None = None
+    """Its IPv6 address, where the zone has an IPv6 network."""
+    mac: str | None = None
+    """The same on every node; None: made from the name."""
+
+
+VXLAN_PORT = 4789
+"""UDP port of VXLAN (RFC 7348)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A zone's guests on another node, and the way there."""
+
+    address: IPv4Address
+    """Where that node takes the zone's traffic: the VXLAN's outer destination."""
+    mac: str
+    """Of that node's end of the transit link."""
+    guests: tuple[IPv4Address | IPv6Address, ...] = ()
+    """Sorted: IPv4 before IPv6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transit:
+    """A zone's link to other nodes: routed, no port of the bridge, nothing is learned and nothing is flooded.
+
+    Each guest of another node has a host route through it. The next hop is that node's tunnel address (IPv4)
+    or the link-local address made from its MAC (IPv6, RFC 4291 appendix A), which a permanent neighbour entry
+    maps to the MAC, which one forwarding entry maps to the node.
+    """
+
+    name: str
+    """`<prefix>v<8 hex>`"""
+    owner_uid: str
+    id: int
+    """VXLAN network identifier."""
+    address: IPv4Address
+    """Of this node: the VXLAN's outer source."""
+    mac: str
+    mtu: int
+    remotes: tuple[Remote, ...] = ()
+    """Sorted by address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +87,35 @@ class ObservedBridge:
     up: bool
     mtu: int
     ports: tuple[str, ...]
+    addresses6: tuple[IPv6Interface, ...] = ()
+    """Those that are not link-local."""
+    mac: str | None = None
+    unrouted: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of its addresses that are not reached over it although it is up, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedTransit:
+    """A transit link of ours, as found. What it carries is compared with what `Transit.remotes` asks for."""
+
+    name: str
+    owner_uid: str | None
+    id: int | None
+    """None: it is no VXLAN."""
+    address: IPv4Address | None
+    mac: str
+    mtu: int
+    up: bool
+    closed: bool
+    """Whether it speaks on `VXLAN_PORT`, neither learns nor floods nor asks, and is no bridge's port."""
+    forwarding: frozenset[tuple[str, IPv4Address]]
+    """MAC and outer destination."""
+    neighbours: frozenset[tuple[IPv4Address | IPv6Address, str]]
+    """Permanent ones: next hop and MAC."""
+    routes: frozenset[tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address]]
+    """Guest and next hop."""
+    strangers: tuple[str, ...] = ()
+    """What else it has, or has not, that differs from how we make it, in words, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +139,11 @@ class Links(Protocol):
         that are not ours.
         """
 
+    async def host_networks(self) -> Mapping[str, Sequence[IPv4Network | IPv6Network]]:
+        """Networks that the host reaches straight over links that are not ours, by link: a bridge with one of
+        them would take it away from the host.
+        """
+
     async def ensure_bridge(self, bridge: Bridge) -> bool:
         """Make it as described (addresses of its own only, sysctls, up); True when something was changed.
 
@@ -76,6 +152,21 @@ class Links(Protocol):
 
     async def remove_bridge(self, name: str, owner_uid: str) -> None:
         """Delete it; a missing one is fine. Raises NotOursError."""
+
+    async def list_transits(self) -> Sequence[ObservedTransit]:
+        """All transit links `<prefix>v...`, sorted by name."""
+
+    async def ensure_transit(self, transit: Transit) -> bool:
+        """Make it as described: the link, and on it nothing but what `remotes` asks for; True when something
+        was changed.
+
+        Raises NotOursError, AdapterError.
+        """
+
+    async def remove_transit(self, name: str, owner_uid: str) -> None:
+        """Delete it, and with it the way to all guests of other nodes; a missing one is fine. Raises
+        NotOursError.
+        """
 
     async def attach(self, port: str, bridge: str) -> bool:
         """Make the veth a port of the bridge, isolated from the other ports, and up; True when something was
@@ -90,11 +181,21 @@ class Links(Protocol):
         False means that the host was no router: tell the firewall, so that it does not become one for others.
         """
 
-    async def restore_forwarding(self) -> None:
-        """Set what `ensure_forwarding` set back to what it was and forget it. For `make down`."""
+    async def ensure_forwarding6(self) -> bool:
+        """Let the host forward IPv6; True when it did so before us. False is the firewall's business as with
+        `ensure_forwarding`.
 
-    def subscribe(self, callback: Callable[[], None]) -> Watch:
-        """Call back, on the event loop, whenever a link or address with our prefix appears, changes or goes.
+        All other links go on listening to routers as they did: the kernel's one switch would make each of
+        them a router's.
+        """
+
+    async def restore_forwarding(self) -> None:
+        """Set what these set back to what it was and forget it. For `make down`."""
+
+    def subscribe(self, callback: Callable[[], None], transits: Callable[[], None] | None = None) -> Watch:
+        """Call back, on the event loop, whenever a link with our prefix appears, changes or goes, or an
+        address on it, or a route or an entry of a transit link; `transits` before it, when it is about one of
+        these.
 
         Says only "look again": several changes may come as one call, and one's own changes come too.
         """

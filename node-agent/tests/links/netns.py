@@ -41,7 +41,13 @@ class Namespace:
 
     def __init__(self) -> None:
         self._holder = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", "ip link set lo up; echo; exec sleep 100000"],
+            [
+                "unshare",
+                "--net",
+                "sh",
+                "-c",
+                "ip link set lo up; echo; exec setpriv --pdeathsig KILL sleep 100000",
+            ],
             stdout=subprocess.PIPE,
         )
         assert self._holder.stdout is not None

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
 import pytest
@@ -69,12 +69,49 @@ async def test_what_was_changed_by_hand_is_put_right(links: Links) -> None:
         f"link set {ZONE.name} down",
         f"link set {ZONE.name} mtu 1400",
         f"link set {ZONE.name} group 7",
+        f"route del 10.213.1.0/24 dev {ZONE.name}",
     ):
         ip(change)
         assert await links.ensure_bridge(ZONE), change
         assert not await links.ensure_bridge(ZONE), change
         (bridge,) = await links.list_bridges()
-        assert (bridge.addresses, bridge.up, bridge.mtu) == ((ZONE.gateway,), True, 1500)
+        assert (bridge.addresses, bridge.up, bridge.mtu, bridge.unrouted) == ((ZONE.gateway,), True, 1500, ())
+
+
+async def test_a_bridge_of_both_families_has_both_addresses_and_the_mac_that_is_asked_for(
+    links: Links,
+) -> None:
+    both = replace(ZONE, gateway6=IPv6Interface("fd00:213::1/64"), mac="02:00:00:00:00:01")
+    assert await links.ensure_bridge(both)
+    assert not await links.ensure_bridge(both)
+    (bridge,) = await links.list_bridges()
+    assert (bridge.addresses, bridge.addresses6, bridge.mac, bridge.unrouted) == (
+        (both.gateway,),
+        (both.gateway6,),
+        both.mac,
+        (),
+    )
+    assert "tentative" not in ip(f"-6 addr show dev {ZONE.name}")
+    assert setting(f"ipv6/conf/{ZONE.name}/accept_ra") == "0"
+    for change in (
+        f"-6 addr del fd00:213::1/64 dev {ZONE.name}",
+        f"-6 addr add fd00:99::1/64 dev {ZONE.name}",
+        f"-6 route del fd00:213::/64 dev {ZONE.name}",
+        f"link set {ZONE.name} address 02:00:00:00:00:99",
+        f"link set {ZONE.name} down",
+    ):
+        ip(change)
+        assert await links.ensure_bridge(both), change
+        assert await links.list_bridges() == [bridge], change
+
+
+async def test_a_bridge_gets_and_loses_ipv6_as_its_zone_does(links: Links) -> None:
+    await links.ensure_bridge(ZONE)
+    (before,) = await links.list_bridges()
+    await links.ensure_bridge(replace(ZONE, gateway6=IPv6Interface("fd00:213::1/64")))
+    assert await links.ensure_bridge(ZONE)
+    assert await links.list_bridges() == [before]
+    assert setting(f"ipv6/conf/{ZONE.name}/disable_ipv6") == "1"
 
 
 async def test_another_gateway_replaces_the_address(links: Links) -> None:
