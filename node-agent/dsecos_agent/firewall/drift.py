@@ -11,10 +11,15 @@ from dsecos_agent.processes.files import write_atomically
 
 VOLATILE = frozenset({"handle", "packets", "bytes"})
 
+VOLATILE_SETS = frozenset({"ingress_peers", "ingress_peers6", "egress_peers", "egress_peers6"})
+"""Sets that the kernel fills by itself."""
+
 
 def canonical(value: Any) -> Any:
     """Without handles and counts; elements of sets in order, whatever order the kernel's hash gives them."""
     if isinstance(value, dict):
+        if value.get("name") in VOLATILE_SETS:
+            value = {key: inner for key, inner in value.items() if key != "elem"}
         return {
             key: sorted((canonical(one) for one in inner), key=_key)
             if key in {"elem", "set"} and isinstance(inner, list)

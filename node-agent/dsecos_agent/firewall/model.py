@@ -5,9 +5,9 @@ never matters.
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Protocol
 
 from dsecos_agent.adapter_errors import AdapterError
@@ -45,7 +45,7 @@ class EgressMode(enum.StrEnum):
 class EgressRule:
     """One destination; no ports: every port and protocol."""
 
-    cidr: IPv4Network
+    cidr: IPv4Network | IPv6Network
     ports: frozenset[tuple[L4, int]] = frozenset()
 
 
@@ -57,7 +57,39 @@ class ZonePolicy:
     gateway: IPv4Interface
     egress: EgressMode = EgressMode.DENY
     egress_to: tuple[EgressRule, ...] = ()
-    """Empty: everywhere outside (never other zones, never link-local, never the node itself)."""
+    """Empty: everywhere outside. Rules of one family alone: nowhere in the other. Never other zones,
+    link-local, cloud metadata or the node itself.
+    """
+    gateway6: IPv6Interface | None = None
+    """None: the zone has no IPv6 network."""
+    transit: str | None = None
+    """The link that brings the zone's traffic from other nodes, and takes it there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """Guests at `source` may begin connections to guests at `destination`: two zones have agreed, or one with
+    itself. Networks of the same family.
+    """
+
+    source: IPv4Network | IPv6Network
+    destination: IPv4Network | IPv6Network
+    ports: frozenset[tuple[L4, int]] = frozenset()
+    """Empty: every port and protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """Who may bring traffic of other nodes' guests to this node, by VXLAN."""
+
+    address: IPv4Address
+    """Of this node."""
+    ids: tuple[int, ...]
+    """VXLAN network identifiers of this node's transit links. The kernel takes them at every address that it
+    has; what bears another is somebody else's.
+    """
+    peers: tuple[IPv4Address, ...] = ()
+    """Tunnel addresses of the other nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +101,8 @@ class ExposedPort:
     port: int
     protocol: L4 = L4.TCP
     host_port: int | None = None
-    sources: tuple[IPv4Network, ...] = (IPv4Network("0.0.0.0/0"),)
+    sources: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("0.0.0.0/0"),)
+    """None of a family: closed to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +117,8 @@ class GuestPolicy:
     mac: str
     address: IPv4Address
     exposed: tuple[ExposedPort, ...] = ()
+    address6: IPv6Address | None = None
+    """None: it speaks no IPv6. Otherwise it also has the link-local address that is made from its MAC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +128,25 @@ class Policy:
     zones: tuple[ZonePolicy, ...] = ()
     guests: tuple[GuestPolicy, ...] = ()
     registry_port: int | None = None
-    """The one TCP port on their gateway that guests may reach; None: not even that."""
+    """The TCP port of the node's registry, which guests may reach at their gateway; None: it is closed."""
+    name_server: bool = False
+    """Whether guests may ask a name server at their gateway: port 53, UDP and TCP."""
+    crossings: tuple[Crossing, ...] = ()
+    """What may pass from zone to zone. Judged on the sender's node and on the receiver's."""
+    tunnel: Tunnel | None = None
+    """None: no zone of this node spans nodes."""
+    protected: tuple[IPv4Address | IPv6Address, ...] = ()
+    """Addresses of the cluster's nodes, which no guest ever reaches, whatever its zone's egress says."""
+    elsewhere: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of all zones of the cluster, on this node or not: no guest reaches one by way of the world
+    outside, where a router may know it.
+    """
     host_forwards: bool = True
-    """False: the host was no router before us, so what neither comes from nor goes to a zone is not
+    """False: the host was no IPv4 router before us, so what neither comes from nor goes to a zone is not
     forwarded.
     """
+    host_forwards6: bool = True
+    """The same of IPv6."""
 
 
 class Direction(enum.StrEnum):
@@ -117,6 +166,20 @@ class Denied:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class DeniedPeer:
+    """Whom a guest did not reach, or who did not reach it, in the last minutes."""
+
+    guest: str
+    direction: Direction
+    peer: IPv4Address | IPv6Address
+    protocol: str
+    """As in protocols(5)."""
+    port: int | None
+    """Destination port; None: the protocol has none."""
+    packets: int
+
+
 class Drift(enum.StrEnum):
     """How the kernel's rules compare with the policy."""
 
@@ -133,16 +196,33 @@ class Firewall(Protocol):
     """Offered by `nft.NftFirewall`. One caller at a time: calls are serialised inside."""
 
     async def apply(self, policy: Policy) -> None:
-        """Replace both tables by this policy in one transaction; established connections stay.
+        """Make both tables what this policy says, in one transaction; established connections stay.
+
+        Where only elements of sets change, they alone are sent.
 
         Counters keep counting. Raises InvalidPolicyError, FirewallRefusedError; then nothing has changed.
+        """
+
+    async def remember(self) -> None:
+        """Note what the kernel lists after a change by elements, if that was not done: what others change
+        later is compared with it. Raises FirewallRefusedError.
         """
 
     async def drift(self, policy: Policy) -> Drift:
         """Compare the kernel with the policy; also right after an agent's restart."""
 
+    def changes(self) -> Sequence[str]:
+        """What the last `drift` found that others had changed since our last apply, in words; none when that
+        is not known: then it was before a restart of ours.
+        """
+
     async def denied(self) -> Mapping[tuple[str, Direction], Denied]:
         """Counters by (guest name, direction)."""
+
+    async def denied_peers(self) -> Sequence[DeniedPeer]:
+        """Whose packets were dropped lately, as far as they are remembered: a bounded number, and none of
+        before the last apply.
+        """
 
     async def remove(self) -> None:
         """Delete both tables. For `make down`: what was exposed stays reachable, what was denied is no longer

@@ -6,15 +6,21 @@ in the same network namespace, and an agent that dies with it could not even say
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from dsecos_agent.engines.protocol import Watch
-from dsecos_agent.firewall import netlink
+from dsecos_agent.firewall import addresses, netlink
+from dsecos_agent.firewall.changes import changes
 from dsecos_agent.firewall.connections import forget_connections
+from dsecos_agent.firewall.delta import delta
 from dsecos_agent.firewall.drift import Applied, digest_of_listing
-from dsecos_agent.firewall.model import Denied, Direction, Drift, FirewallRefusedError, Policy
+from dsecos_agent.firewall.inet_sets import peers_set
+from dsecos_agent.firewall.model import Denied, DeniedPeer, Direction, Drift, FirewallRefusedError, Policy
+from dsecos_agent.firewall.peers import denied_peers, owners
 from dsecos_agent.firewall.render import removal, render
 from dsecos_agent.firewall.validate import Names
 from dsecos_agent.processes import ProcessResult, run
@@ -44,6 +50,11 @@ class NftFirewall:
         """Whom the tables know, since our last apply; None: ask the kernel."""
         self._generation: int | None = None
         """The ruleset's, when we last knew that our tables are as we made them."""
+        self._in_force: str | None = None
+        """What our tables were made of, at that generation."""
+        self._listed: Mapping[str, bytes] = {}
+        """What nft said of our tables then, by family; empty: it was not asked yet."""
+        self._changes: list[str] = []
 
     async def apply(self, policy: Policy) -> None:
         """Replace both tables. Raises InvalidPolicyError, FirewallRefusedError."""
@@ -60,10 +71,31 @@ class NftFirewall:
         async with self._lock:
             return await self._drift(text)
 
+    async def remember(self) -> None:
+        """List what a change by elements has made."""
+        async with self._lock:
+            if self._in_force is not None and not self._listed:
+                await self._learn(self._in_force)
+
+    def changes(self) -> Sequence[str]:
+        """What the last `drift` found that others had changed."""
+        return self._changes
+
     async def denied(self) -> Mapping[tuple[str, Direction], Denied]:
         """Counters by guest and direction."""
         async with self._lock:
             return await asyncio.to_thread(self._counters)
+
+    async def denied_peers(self) -> Sequence[DeniedPeer]:
+        """Whose packets were dropped lately. Raises FirewallRefusedError."""
+        async with self._lock:
+            known = owners(() if self._rendered is None else self._rendered[0].guests)
+            found: list[DeniedPeer] = []
+            for direction, family in product((Direction.INGRESS, Direction.EGRESS), addresses.FAMILIES):
+                raw = await self._list("set", "inet", self._names.instance, peers_set(direction, family))
+                if raw is not None:
+                    found.extend(denied_peers(_parsed(raw), direction, known))
+            return found
 
     async def remove(self) -> None:
         """Delete both tables. Raises FirewallRefusedError."""
@@ -101,57 +133,85 @@ class NftFirewall:
     # What follows runs under the lock.
 
     async def _apply(self, policy: Policy, text: str) -> set[str]:
-        """Replace the tables; the addresses that have lost or changed their guest."""
+        """Change the tables; the addresses that have lost or changed their guest."""
         before = self._known if self._known is not None else await self._identities()
-        counters = await asyncio.to_thread(self._counters)
         self._applied.forget()
+        if not await self._step(text):
+            await self._replace(policy, text)
+        self._known = frozenset(_identities_of(policy))
+        return {address for _, _, address in before - self._known}
+
+    async def _step(self, text: str) -> bool:
+        """By elements alone, if that can be done; what is listed then is asked later (`remember`)."""
+        before, self._in_force = self._in_force, None
+        start = netlink.generation()
+        if before is None or start != self._generation:
+            return False
+        step = await asyncio.to_thread(delta, before, text, self._names.instance)
+        if step is None:
+            return False
+        try:
+            await self._command(step)
+        except FirewallRefusedError:
+            return False
+        self._listed = {}
+        end = netlink.generation()
+        if end != start + bool(step):
+            return False
+        self._generation, self._in_force = end, text
+        return True
+
+    async def _replace(self, policy: Policy, text: str) -> None:
+        self._in_force = None
+        counters = await asyncio.to_thread(self._counters)
         for _ in range(ATTEMPTS):
             start = netlink.generation()
             await self._command(render(policy, self._names, counters))
             end = netlink.generation()
-            listing = await self._listing()
+            listed = await self._tables()
             # What is listed is surely what we made only if nobody else was at it.
-            if listing is not None and end == start + 1 and netlink.generation() == end:
+            if len(listed) == len(FAMILIES) and end == start + 1 and netlink.generation() == end:
                 break
-        if listing is None:
+        if len(listed) < len(FAMILIES):
             raise FirewallRefusedError("the tables went away while they were applied")
-        self._generation = end
-        await asyncio.to_thread(lambda: self._applied.remember(text, digest_of_listing(listing)))
-        self._known = frozenset((guest.link, guest.mac, str(guest.address)) for guest in policy.guests)
-        return {address for _, _, address in before - self._known}
+        self._generation, self._listed, self._in_force = end, listed, text
+        await asyncio.to_thread(lambda: self._applied.remember(text, _digest(listed)))
+
+    async def _learn(self, text: str) -> None:
+        listed = await self._tables()
+        # Somebody may have been at it meanwhile: then it is not what we made, and `drift` will find that.
+        if len(listed) == len(FAMILIES) and netlink.generation() == self._generation:
+            self._listed = listed
+            await asyncio.to_thread(lambda: self._applied.remember(text, _digest(listed)))
 
     async def _drift(self, text: str) -> Drift:
-        expected = self._applied.listing_for(text)
+        self._changes = []
         generation = netlink.generation()
-        if expected is not None and generation == self._generation:
+        if text == self._in_force and generation == self._generation:
             return Drift.NONE
-        listing = await self._listing()
-        if listing is None:
-            return Drift.MISSING if await self._any_table() or expected is not None else Drift.NEVER_APPLIED
-        if expected is None or await asyncio.to_thread(digest_of_listing, listing) != expected:
+        expected = self._applied.listing_for(text)
+        listed = await self._tables()
+        whole = len(listed) == len(FAMILIES)
+        if whole and await asyncio.to_thread(_digest, listed) == expected:
+            self._generation, self._listed, self._in_force = generation, listed, text
+            return Drift.NONE
+        if expected is not None and self._listed:
+            self._changes = await asyncio.to_thread(_changes, self._listed, listed)
+        if whole:
             return Drift.CHANGED
-        self._generation = generation
-        return Drift.NONE
+        return Drift.MISSING if listed or expected is not None else Drift.NEVER_APPLIED
 
     async def _remove(self) -> None:
         self._applied.forget()
         await self._command(removal(self._names))
-        self._generation = None
+        self._generation = self._in_force = None
         self._known = None
+        self._listed = {}
 
-    async def _any_table(self) -> bool:
-        tables = [await self._list("table", family, self._names.instance) for family in FAMILIES]
-        return any(table is not None for table in tables)
-
-    async def _listing(self) -> list[dict[str, Any]] | None:
-        """Both tables as JSON; None when one is missing."""
-        found: list[dict[str, Any]] = []
-        for family in FAMILIES:
-            table = await self._list("table", family, self._names.instance)
-            if table is None:
-                return None
-            found.extend(table)
-        return found
+    async def _tables(self) -> dict[str, bytes]:
+        """Those of our tables that are there, as JSON, by family."""
+        found = {family: await self._list("table", family, self._names.instance) for family in FAMILIES}
+        return {family: listing for family, listing in found.items() if listing is not None}
 
     def _counters(self) -> dict[tuple[str, Direction], Denied]:
         found: dict[tuple[str, Direction], Denied] = {}
@@ -164,23 +224,46 @@ class NftFirewall:
 
     async def _identities(self) -> frozenset[Identity]:
         """Link, MAC and address of each guest that the kernel's rules know."""
-        listing = await self._list("set", "bridge", self._names.instance, "identities") or []
-        elements = [element for one in listing if "set" in one for element in one["set"].get("elem", [])]
-        return frozenset(tuple(element["concat"]) for element in elements)
+        found: set[Identity] = set()
+        for name in ("identities", "identities6"):
+            raw = await self._list("set", "bridge", self._names.instance, name)
+            listing = [] if raw is None else _parsed(raw)
+            elements = [element for one in listing if "set" in one for element in one["set"].get("elem", [])]
+            found.update(tuple(element["concat"]) for element in elements)
+        return frozenset(each for each in found if not ip_address(each[2]).is_link_local)
 
-    async def _list(self, *what: str) -> list[dict[str, Any]] | None:
+    async def _list(self, *what: str) -> bytes | None:
         """One thing as JSON; None when it is not there."""
         result = await run(["nft", "-j", "list", *what], time_limit=TIME_LIMIT, output_limit=LISTING_LIMIT)
         if result.exit_code != 0:
             if "No such file or directory" in result.text_err():
                 return None
             raise _refused(result)
-        return list((await asyncio.to_thread(json.loads, result.stdout))["nftables"])
+        return result.stdout
 
     async def _command(self, text: str) -> None:
         result = await run(["nft", "-f", "-"], stdin=text.encode(), time_limit=TIME_LIMIT)
         if result.exit_code != 0:
             raise _refused(result)
+
+
+def _parsed(raw: bytes) -> list[dict[str, Any]]:
+    return list(json.loads(raw)["nftables"])
+
+
+def _digest(listed: Mapping[str, bytes]) -> str:
+    return digest_of_listing([one for family in FAMILIES for one in _parsed(listed[family])])
+
+
+def _changes(before: Mapping[str, bytes], found: Mapping[str, bytes]) -> list[str]:
+    return changes(*({family: _parsed(raw) for family, raw in each.items()} for each in (before, found)))
+
+
+def _identities_of(policy: Policy) -> Iterator[Identity]:
+    for guest in policy.guests:
+        for address in (guest.address, guest.address6):
+            if address is not None:
+                yield guest.link, guest.mac, str(address)
 
 
 def _refused(result: ProcessResult) -> FirewallRefusedError:

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
-from dsecos_api import Guest, ZoneAttachment
+from dsecos_api import Guest, HostPolicy, ZoneAttachment
 from dsecos_api.conditions import Reason
 from dsecos_runtime import (
     GUEST,
+    HOST_POLICY,
+    NODE,
     ZONE_ATTACHMENT,
     Controller,
     Input,
@@ -19,8 +21,9 @@ from dsecos_runtime import (
 )
 
 from dsecos_agent.adapter_errors import AdapterError
+from dsecos_agent.firewall.changes import told
 from dsecos_agent.firewall.model import Firewall
-from dsecos_agent.nodefirewall.denied import DeniedPackets
+from dsecos_agent.nodefirewall.denied import DeniedPackets, message
 from dsecos_agent.nodefirewall.enforcer import Enforcer
 from dsecos_agent.nodefirewall.render import Conflict
 
@@ -30,7 +33,7 @@ COUNT_EVERY = 5.0
 """Seconds between two readings of the counters of denied packets."""
 
 
-def _the_firewall(_: Guest | ZoneAttachment) -> Iterable[Key]:
+def _the_firewall(_: Guest | ZoneAttachment | HostPolicy) -> Iterable[Key]:
     return (KEY,)
 
 
@@ -47,6 +50,7 @@ class FirewallController(Controller):
         firewall: Firewall,
         enforcer: Enforcer,
         *,
+        node: str,
         namespace: str,
         wake_guest: Callable[[str], None],
     ) -> None:
@@ -57,6 +61,7 @@ class FirewallController(Controller):
         self._runtime = runtime
         self._firewall = firewall
         self._enforcer = enforcer
+        self._node = Key("", node)
         self._namespace = namespace
         self._denied = DeniedPackets()
         self._tampered = True
@@ -64,6 +69,7 @@ class FirewallController(Controller):
         self.inputs = (
             Input(GUEST, keys=_the_firewall, changed=ignoring_status),
             Input(ZONE_ATTACHMENT, keys=_the_firewall, changed=ignoring_status),
+            Input(HOST_POLICY, keys=_the_firewall, changed=ignoring_status),
         )
 
     async def seed(self) -> Iterable[Key]:
@@ -80,10 +86,21 @@ class FirewallController(Controller):
         except BaseException:
             self._tampered = True
             raise
+        self._tell_repairs()
         before, self._conflicts = self._conflicts, self._enforcer.conflicts
         for name in dict(before.items() ^ self._conflicts.items()):
             self._wake_guest(name)
         return None
+
+    def _tell_repairs(self) -> None:
+        repaired = self._enforcer.repaired()
+        if not repaired:
+            return
+        text = f"the firewall's rules were changed and put back: {told(repaired)}"
+        get_logger().warning("firewall repaired", changes=repaired)
+        node = self._runtime.cache.get(NODE, self._node)
+        if node is not None:
+            self._runtime.events.warning(NODE, node, Reason.REPAIRED, text)
 
     async def background(self) -> None:
         """Listen for changes by others, and read the counters."""
@@ -101,11 +118,14 @@ class FirewallController(Controller):
 
     async def _count(self) -> None:
         try:
-            counters = await self._firewall.denied()
+            due = self._denied.seen(await self._firewall.denied())
+            peers = await self._firewall.denied_peers() if due else ()
+            await self._firewall.remember()
         except AdapterError as error:
             get_logger().warning("denied packets not counted", error=str(error))
             return
-        for name, message in self._denied.seen(counters):
+        for name, directions in due.items():
             guest = self._runtime.cache.get(GUEST, Key(self._namespace, name))
             if guest is not None:
-                self._runtime.events.warning(GUEST, guest, Reason.DENIED_PACKETS, message)
+                text = message(directions, [each for each in peers if each.guest == name])
+                self._runtime.events.warning(GUEST, guest, Reason.DENIED_PACKETS, text)

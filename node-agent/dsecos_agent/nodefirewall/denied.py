@@ -1,11 +1,11 @@
 """Counters of denied packets become metrics, and now and then an event."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import Counter
 
-from dsecos_agent.firewall.model import Denied, Direction
+from dsecos_agent.firewall.model import Denied, DeniedPeer, Direction
 
 EVENT_EVERY = 60.0
 """Seconds between two events about one guest."""
@@ -16,10 +16,13 @@ PACKETS = Counter(
     ["guest", "direction"],
 )
 
+NAMED = 3
+"""Peers that an event names: those with the most packets."""
+
 TEXTS = {
-    Direction.INGRESS: "packets to it were dropped: nobody exposed their port to their sender",
-    Direction.EGRESS: "packets from it were dropped: its zone does not let them out",
-    Direction.SPOOFED: "packets from it were dropped: they bore an address that is not its own",
+    Direction.INGRESS: "packets to it{} were dropped: nobody exposed their port to their sender",
+    Direction.EGRESS: "packets from it{} were dropped: its zone does not let them out",
+    Direction.SPOOFED: "packets from it{} were dropped: they bore an address that is not its own",
 }
 
 
@@ -31,8 +34,8 @@ class DeniedPackets:
         self._last: dict[tuple[str, Direction], int] | None = None
         self._told: dict[str, float] = {}
 
-    def seen(self, counters: Mapping[tuple[str, Direction], Denied]) -> list[tuple[str, str]]:
-        """Count what is new; returns guests and messages that are worth an event.
+    def seen(self, counters: Mapping[tuple[str, Direction], Denied]) -> dict[str, list[Direction]]:
+        """Count what is new; returns guests that are worth an event, and what was dropped of theirs.
 
         The first reading is none.
         """
@@ -49,10 +52,29 @@ class DeniedPackets:
         now = self._clock()
         due = [guest for guest in sorted(grown) if now - self._told.get(guest, -EVENT_EVERY) >= EVENT_EVERY]
         self._told |= dict.fromkeys(due, now)
-        return [(guest, "; ".join(TEXTS[direction] for direction in sorted(grown[guest]))) for guest in due]
+        return {guest: sorted(grown[guest]) for guest in due}
 
     def _drop_gone(self, before: Mapping[tuple[str, Direction], int]) -> None:
         for guest, direction in before.keys() - (self._last or {}).keys():
             if (guest, direction) in PACKETS._metrics:
                 PACKETS.remove(guest, direction)
             self._told.pop(guest, None)
+
+
+def message(directions: Iterable[Direction], peers: Iterable[DeniedPeer]) -> str:
+    """Of one guest's event; `peers` are that guest's. It holds no number of packets: the same thing happening
+    again is the same event.
+    """
+    known = sorted(peers, key=lambda each: (-each.packets, each.peer.version, int(each.peer), each.port or 0))
+    texts = []
+    for direction in directions:
+        named = [_words(each) for each in known if each.direction is direction]
+        texts.append(TEXTS[direction].format(f" ({', '.join(named[:NAMED])})" if named else ""))
+    return "; ".join(texts)
+
+
+def _words(peer: DeniedPeer) -> str:
+    what = peer.protocol.upper() if peer.port is None else f"{peer.protocol.upper()} port {peer.port}"
+    if peer.direction is Direction.INGRESS:
+        return f"{what} from {peer.peer}"
+    return f"{what} of {peer.peer}"

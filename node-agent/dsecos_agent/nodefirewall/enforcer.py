@@ -13,7 +13,7 @@ from typing import Protocol
 from dsecos_runtime import get_logger
 
 from dsecos_agent.firewall.model import Drift, Firewall, Policy
-from dsecos_agent.links.protocol import Bridge
+from dsecos_agent.links.protocol import Bridge, Transit
 from dsecos_agent.nodefirewall.memory import LastKnown, load, save
 from dsecos_agent.nodefirewall.render import Conflict, Forgotten, Rendered
 
@@ -27,6 +27,9 @@ class Wishes(Protocol):
     def bridges(self) -> tuple[Bridge, ...]:
         """The bridges of all zones of now."""
 
+    def transits(self) -> tuple[Transit, ...]:
+        """Their links to other nodes."""
+
 
 class Enforcer:
     """The only caller of `Firewall.apply`."""
@@ -39,6 +42,7 @@ class Enforcer:
         self._known = load(path) or LastKnown()
         self._applied = False
         self._conflicts: Mapping[str, Conflict] = {}
+        self._repaired: list[str] = []
 
     @property
     def last_known(self) -> LastKnown:
@@ -58,6 +62,11 @@ class Enforcer:
     def conflict(self, guest: str) -> Conflict | None:
         """Why a guest does not have the rules that it asks for."""
         return self._conflicts.get(guest)
+
+    def repaired(self) -> list[str]:
+        """What others had changed and was put back since this was asked last, in words."""
+        found, self._repaired = self._repaired, []
+        return found
 
     def in_force(self, guest: str) -> bool:
         """Whether the rules that this guest asks for now are in force (as far as they do not conflict)."""
@@ -107,7 +116,7 @@ class Enforcer:
                 return await self._enforce(self._known.policy, verify=verify)
             changed = await self._enforce(rendered.policy, verify=verify)
             self._conflicts = rendered.conflicts
-            known = LastKnown(rendered.policy, self._wishes.bridges())
+            known = LastKnown(rendered.policy, self._wishes.bridges(), self._wishes.transits())
             if known != self._known:
                 self._known = known
                 await asyncio.to_thread(save, self._path, known)
@@ -123,7 +132,9 @@ class Enforcer:
                 self._applied = (
                     False  # until it is back; another policy that is refused leaves the former in force
                 )
+            changes = self._firewall.changes() if same else ()
             await self._apply(policy, drift)
+            self._repaired.extend(changes)
         self._applied = True
         return drift is not Drift.NONE
 

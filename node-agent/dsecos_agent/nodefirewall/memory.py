@@ -1,6 +1,6 @@
 """What was last in force, kept on disk for the time at boot when the API server does not answer yet.
 
-Default-deny has to hold then, and guests on local storage start then: the policy and the zones' bridges are
+Default-deny has to hold then, and guests on local storage start then: the policy and the zones' links are
 all that their network needs.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from dsecos_agent.firewall.model import Policy
-from dsecos_agent.links.protocol import Bridge
+from dsecos_agent.links.protocol import Bridge, Transit
 from dsecos_agent.processes.files import write_atomically
 
 
@@ -20,6 +20,7 @@ class LastKnown:
 
     policy: Policy = field(default_factory=Policy)
     bridges: tuple[Bridge, ...] = ()
+    transits: tuple[Transit, ...] = ()
 
 
 _ADAPTER = TypeAdapter(LastKnown)

@@ -8,12 +8,13 @@ rest of them.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from dsecos_api import Guest, Reason, ZoneAttachment
 from dsecos_api.guest import GuestNetwork
 from dsecos_api.shared import Expose
 
+from dsecos_agent.firewall.addresses import Address, Network
 from dsecos_agent.firewall.model import (
     L4,
     EgressMode,
@@ -23,7 +24,9 @@ from dsecos_agent.firewall.model import (
     Policy,
     ZonePolicy,
 )
-from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of
+from dsecos_agent.links.protocol import VXLAN_PORT
+from dsecos_agent.nodefirewall.spanning import Spanning, networks_of, ports_of
+from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of, transit_of
 
 Ports = Callable[[str], str | None]
 """Host's end of a guest's network interface, by the guest's name; None: its engine has not told it yet."""
@@ -62,15 +65,20 @@ def render(
     prefix: str,
     ports: Ports,
     registry_port: int | None,
+    name_server: bool = False,
     previous: Policy,
+    protected: Iterable[Address] = (),
+    elsewhere: Iterable[Network] = (),
 ) -> Rendered:
     """What is to be in force. Paused objects keep what they have in `previous`; a guest whose link is not
-    known has no rules, and is not started. One whose network is its own has none either.
+    known has no rules, and is not started. One whose network is its own has none either. No guest ever
+    reaches a `protected` address, nor by way of the world outside a network of `elsewhere`.
     """
     old_zones = {zone.bridge: zone for zone in previous.zones}
     old_guests = {guest.name: guest for guest in previous.guests}
     zones: dict[str, ZonePolicy] = {}
-    bridges: dict[str, str] = {}
+    attached: dict[str, ZonePolicy] = {}
+    spanning = Spanning(previous)
     for attachment in attachments:
         try:
             zone = zone_policy(prefix, attachment)
@@ -78,8 +86,10 @@ def render(
             continue
         if attachment.spec.paused and zone.bridge in old_zones:
             zone = old_zones[zone.bridge]
-        zones[zone.bridge] = zone
-        bridges[attachment.name] = zone.bridge
+            spanning.keep(zone)
+        else:
+            spanning.add(zone, attachment.spec.ingress, transit_of(prefix, attachment))
+        zones[zone.bridge] = attached[attachment.name] = zone
     wishes: list[GuestPolicy] = []
     for guest in guests:
         network = guest.spec.network
@@ -87,16 +97,24 @@ def render(
             continue
         if guest.spec.paused and guest.name in old_guests:
             wishes.append(old_guests[guest.name])
-        elif network.attachment in bridges and (link := ports(guest.name)) is not None:
-            wishes.append(guest_policy(link, guest.name, network, bridges[network.attachment]))
+        elif network.attachment in attached and (link := ports(guest.name)) is not None:
+            wishes.append(guest_policy(link, guest.name, network, attached[network.attachment]))
     for rest in forgotten:
-        zones.setdefault(rest.zone.bridge, rest.zone)
+        # The way to other nodes went with the attachment.
+        zones.setdefault(rest.zone.bridge, replace(rest.zone, transit=None))
         wishes.append(rest.guest)
-    kept, conflicts = _resolve([wish for wish in wishes if wish.bridge in zones], old_guests)
+    tunnel = spanning.tunnel
+    taken = {} if tunnel is None else {(L4.UDP, VXLAN_PORT): "the zones that span nodes"}
+    kept, conflicts = _resolve([wish for wish in wishes if wish.bridge in zones], old_guests, taken)
     policy = Policy(
         zones=tuple(sorted(zones.values(), key=lambda zone: zone.bridge)),
         guests=kept,
         registry_port=registry_port,
+        name_server=name_server,
+        crossings=spanning.crossings,
+        tunnel=tunnel,
+        protected=tuple(sorted(set(protected), key=lambda address: (address.version, int(address)))),
+        elsewhere=tuple(elsewhere),
     )
     return Rendered(policy, conflicts)
 
@@ -104,76 +122,85 @@ def render(
 def zone_policy(prefix: str, attachment: ZoneAttachment) -> ZonePolicy:
     """One zone's part. Raises UnsupportedZoneError."""
     bridge = bridge_of(prefix, attachment)
-    egress = attachment.spec.egress
-    rules = []
-    for rule in egress.to:
-        network = ip_network(rule.cidr, strict=False)
-        if isinstance(network, IPv4Network):
-            ports = frozenset((L4(port.protocol.lower()), port.port) for port in rule.ports)
-            rules.append(EgressRule(network, ports))
-    if egress.to and not rules:
-        return ZonePolicy(
-            bridge=bridge.name, gateway=bridge.gateway
-        )  # IPv6 destinations only: none of IPv4's
-    return ZonePolicy(
+    spec = attachment.spec
+    transit = transit_of(prefix, attachment)
+    zone = ZonePolicy(
         bridge=bridge.name,
         gateway=bridge.gateway,
-        egress=EgressMode(egress.mode.value),
-        egress_to=tuple(rules),
+        gateway6=bridge.gateway6,
+        transit=None if transit is None else transit.name,
     )
+    families = {network.version for network in networks_of(zone)}
+    rules = tuple(
+        EgressRule(network, ports_of(rule.ports))
+        for rule in spec.egress.to
+        if (network := ip_network(rule.cidr, strict=False)).version in families
+    )
+    if spec.egress.to and not rules:
+        return zone  # destinations of a family that the zone does not speak
+    return replace(zone, egress=EgressMode(spec.egress.mode.value), egress_to=rules)
 
 
-def guest_policy(link: str, name: str, network: GuestNetwork, bridge: str) -> GuestPolicy:
-    """One guest's part."""
-    exposed = (_exposed(port) for port in network.ports)
+def guest_policy(link: str, name: str, network: GuestNetwork, zone: ZonePolicy) -> GuestPolicy:
+    """One guest's part. It speaks IPv6 where its zone does."""
+    address6 = IPv6Address(network.address6) if network.address6 and zone.gateway6 else None
+    families = {4} if address6 is None else {4, 6}
+    exposed = (_exposed(port, families) for port in network.ports)
     return GuestPolicy(
         name=name,
         link=link,
-        bridge=bridge,
+        bridge=zone.bridge,
         mac=network.mac,
         address=IPv4Address(network.address),
         exposed=tuple(
             sorted((port for port in exposed if port), key=lambda port: (port.port, port.protocol))
         ),
+        address6=address6,
     )
 
 
-def _exposed(port: Expose) -> ExposedPort | None:
+def _exposed(port: Expose, families: set[int]) -> ExposedPort | None:
     networks = (ip_network(source, strict=False) for source in port.from_)
-    sources = tuple(sorted(network for network in networks if isinstance(network, IPv4Network)))
+    sources = sorted((each for each in networks if each.version in families), key=_order)
     if not sources:
         return None
-    return ExposedPort(port.port, L4(port.protocol.lower()), port.host_port, sources)
+    return ExposedPort(port.port, L4(port.protocol.lower()), port.host_port, tuple(sources))
+
+
+def _order(network: Network) -> tuple[int, int, int]:
+    return network.version, int(network.network_address), network.prefixlen
 
 
 def _resolve(
-    wishes: list[GuestPolicy], old: Mapping[str, GuestPolicy]
+    wishes: list[GuestPolicy], old: Mapping[str, GuestPolicy], taken_ports: Mapping[tuple[L4, int], str]
 ) -> tuple[tuple[GuestPolicy, ...], dict[str, Conflict]]:
-    addresses: dict[IPv4Address, str] = {}
-    host_ports: dict[tuple[L4, int], str] = {}
+    addresses: dict[Address, str] = {}
+    host_ports = dict(taken_ports)
     kept: dict[str, GuestPolicy] = {}
     conflicts: dict[str, Conflict] = {}
     for wish in sorted(wishes, key=lambda guest: (not _held(guest, old.get(guest.name)), guest.name)):
         claimed = {(port.protocol, port.host_port) for port in wish.exposed if port.host_port is not None}
         taken = {port: host_ports[port] for port in claimed if port in host_ports}
-        if wish.address in addresses:
-            holder = addresses[wish.address]
+        holders = [(address, addresses[address]) for address in _addresses(wish) if address in addresses]
+        if holders:
+            address, holder = holders[0]
             conflicts[wish.name] = Conflict(
-                Reason.ADDRESS_CONFLICT, f"address {wish.address} belongs to guest {holder} on this node"
+                Reason.ADDRESS_CONFLICT, f"address {address} belongs to guest {holder} on this node"
             )
-        elif taken:
-            (protocol, number), holder = min(taken.items())
+            continue
+        if taken:
+            (protocol, number), owner = min(taken.items())
             conflicts[wish.name] = Conflict(
-                Reason.PORT_CONFLICT, f"{protocol} port {number} of the node belongs to guest {holder}"
+                Reason.PORT_CONFLICT, f"{protocol} port {number} of the node belongs to {owner}"
             )
-            addresses[wish.address] = wish.name
-            kept[wish.name] = replace(wish, exposed=tuple(_without(taken, port) for port in wish.exposed))
-            host_ports |= dict.fromkeys(claimed - taken.keys(), wish.name)
-        else:
-            kept[wish.name] = wish
-            addresses[wish.address] = wish.name
-            host_ports |= dict.fromkeys(claimed, wish.name)
+        kept[wish.name] = replace(wish, exposed=tuple(_without(taken, port) for port in wish.exposed))
+        addresses |= dict.fromkeys(_addresses(wish), wish.name)
+        host_ports |= dict.fromkeys(claimed - taken.keys(), f"guest {wish.name}")
     return tuple(kept[name] for name in sorted(kept)), conflicts
+
+
+def _addresses(guest: GuestPolicy) -> list[Address]:
+    return [guest.address] if guest.address6 is None else [guest.address, guest.address6]
 
 
 def _without(taken: Mapping[tuple[L4, int], str], port: ExposedPort) -> ExposedPort:
@@ -184,7 +211,7 @@ def _without(taken: Mapping[tuple[L4, int], str], port: ExposedPort) -> ExposedP
 
 def _held(wish: GuestPolicy, old: GuestPolicy | None) -> bool:
     """Whether a guest has already what it asks for: a newcomer cannot take it away."""
-    if old is None or old.address != wish.address:
+    if old is None or _addresses(old) != _addresses(wish):
         return False
     had = {(port.protocol, port.host_port) for port in old.exposed}
     return all(port.host_port is None or (port.protocol, port.host_port) in had for port in wish.exposed)

@@ -1,21 +1,31 @@
 """The firewall's wish, from what the cache knows."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
-from dsecos_runtime import GUEST, ZONE_ATTACHMENT, Cache
+from dsecos_api.hostpolicy import HOST_POLICY_NAME
+from dsecos_runtime import GUEST, HOST_POLICY, ZONE_ATTACHMENT, Cache, Key
 
 from dsecos_agent.firewall.model import Policy
 from dsecos_agent.guests.record import Records
-from dsecos_agent.links.protocol import Bridge
+from dsecos_agent.hostfirewall.model import known_addresses, known_networks
+from dsecos_agent.links.protocol import Bridge, Transit
 from dsecos_agent.nodefirewall.render import Ports, Rendered, render
-from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of
+from dsecos_agent.zones.inforce import Wishes as ZoneWishes
+from dsecos_agent.zones.plan import Wanted
 
 
 class CacheWishes:
     """Renders anew only when a spec, a record or what was in force before is another."""
 
     def __init__(
-        self, records: Records, ports: Ports, *, namespace: str, prefix: str, registry_port: int | None
+        self,
+        records: Records,
+        ports: Ports,
+        *,
+        namespace: str,
+        prefix: str,
+        registry_port: int | None,
+        name_server: bool = False,
     ) -> None:
         """`ports` tells guests' links."""
         self._records = records
@@ -23,6 +33,8 @@ class CacheWishes:
         self._namespace = namespace
         self._prefix = prefix
         self._registry_port = registry_port
+        self._name_server = name_server
+        self._zones = ZoneWishes(prefix)
         self._cache: Cache | None = None
         self._key: Hashable = None
         self._rendered = Rendered()
@@ -33,14 +45,17 @@ class CacheWishes:
 
     def rendered(self, previous: Policy) -> Rendered | None:
         """The wish of now; None before the cache is complete."""
-        if self._cache is None or not (self._cache.ready(GUEST) and self._cache.ready(ZONE_ATTACHMENT)):
+        if self._cache is None or not self._complete(self._cache):
             return None
         guests = self._cache.list(GUEST, self._namespace)
         attachments = self._cache.list(ZONE_ATTACHMENT, self._namespace)
         forgotten = tuple(self._records.forgotten())
         specs = tuple((each.uid, each.metadata.generation) for each in (*guests, *attachments))
+        policy = self._cache.get(HOST_POLICY, Key(self._namespace, HOST_POLICY_NAME))
+        nodes = known_addresses(() if policy is None else policy.spec.nodes)
         links = tuple(self._ports(guest.name) for guest in guests)
-        key = (specs, links, forgotten, id(previous))
+        elsewhere = known_networks(() if policy is None else policy.spec.zones)
+        key = (specs, links, nodes, elsewhere, forgotten, id(previous))
         if key != self._key:
             self._rendered = render(
                 attachments,
@@ -49,17 +64,27 @@ class CacheWishes:
                 prefix=self._prefix,
                 ports=self._ports,
                 registry_port=self._registry_port,
+                name_server=self._name_server,
                 previous=previous,
+                protected=nodes,
+                elsewhere=elsewhere,
             )
             self._key = key
         return self._rendered
 
+    @staticmethod
+    def _complete(cache: Cache) -> bool:
+        return cache.ready(GUEST) and cache.ready(ZONE_ATTACHMENT) and cache.ready(HOST_POLICY)
+
     def bridges(self) -> tuple[Bridge, ...]:
         """The bridges of all zones of now."""
-        found = []
-        for attachment in () if self._cache is None else self._cache.list(ZONE_ATTACHMENT, self._namespace):
-            try:
-                found.append(bridge_of(self._prefix, attachment))
-            except UnsupportedZoneError:
-                continue
-        return tuple(found)
+        return tuple(wanted.bridge for wanted in self._wanted())
+
+    def transits(self) -> tuple[Transit, ...]:
+        """The links to other nodes of all zones of now."""
+        return tuple(wanted.transit for wanted in self._wanted() if wanted.transit is not None)
+
+    def _wanted(self) -> Iterable[Wanted]:
+        if self._cache is None:
+            return ()
+        return self._zones.supported(self._cache.list(ZONE_ATTACHMENT, self._namespace)).values()

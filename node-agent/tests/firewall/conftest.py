@@ -7,6 +7,7 @@ import pytest
 from dsecos_agent.firewall.nft import NftFirewall
 
 from ..links.netns import own_network  # noqa: TID252 - tests have no package to name
+from .nodes import Nodes
 from .world import World
 
 
@@ -29,3 +30,13 @@ async def world(firewall: NftFirewall, tmp_path: Path) -> AsyncIterator[World]:
     await world.start()
     yield world
     await world.close()
+
+
+@pytest.fixture
+async def nodes(firewall: NftFirewall, tmp_path: Path) -> AsyncIterator[Nodes]:
+    nodes = Nodes(firewall, tmp_path / "run")
+    try:
+        await nodes.start()
+        yield nodes
+    finally:
+        await nodes.close()

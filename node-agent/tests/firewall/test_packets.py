@@ -1,5 +1,6 @@
 """What passes and what does not, with real packets between real namespaces."""
 
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -171,6 +172,24 @@ async def test_of_the_node_only_the_registry_is_reachable(
     assert (await one.namespace.run("busybox", "ping", "-c1", "-W1", "10.213.1.1"))[0] == 0
 
 
+async def test_names_are_asked_of_ones_own_gateway_only(
+    br_netfilter: None, world: World, firewall: NftFirewall
+) -> None:
+    node = await local_peer(world)
+    await node.serve(53, 54)
+    await node.serve(53, 54, protocol="udp")
+    one = world.peers["one"]
+    await firewall.apply(replace(policy(egress=EgressMode.NAT), name_server=True))
+    for protocol in ("tcp", "udp"):
+        assert await one.connect("10.213.1.1", 53, protocol) == f"saw {ONE}"
+        assert await one.connect("10.213.1.1", 54, protocol) == "silence"
+        for host in ("10.213.2.1", NODE):
+            assert await one.connect(host, 53, protocol) == "silence", "another zone's, or the node's own"
+    await firewall.apply(policy(egress=EgressMode.NAT))
+    for protocol in ("tcp", "udp"):
+        assert await one.connect("10.213.1.1", 53, protocol) == "silence"
+
+
 async def test_the_nodes_loopback_is_out_of_reach(world: World, firewall: NftFirewall) -> None:
     node = await local_peer(world)
     await node.serve(7777)
@@ -339,6 +358,42 @@ async def test_denied_packets_are_counted_for_each_guest(world: World, firewall:
     assert kept["one", Direction.EGRESS].packets >= denied["one", Direction.EGRESS].packets
     await firewall.apply(Policy(World.zones, World.guests[1:]))
     assert {name for name, _ in await firewall.denied()} == {"two", "three"}
+
+
+async def test_denied_packets_are_told_by_their_peers(world: World, firewall: NftFirewall) -> None:
+    await firewall.apply(policy())
+    await world.peers["one"].connect(OUTSIDE, 443)
+    await world.peers["one"].pings(OUTSIDE)
+    await world.peers["outside"].connect(THREE, 53, "udp")
+    found = {
+        (each.guest, each.direction, str(each.peer), each.protocol, each.port)
+        for each in await firewall.denied_peers()
+    }
+    assert found == {
+        ("one", Direction.EGRESS, OUTSIDE, "tcp", 443),
+        ("one", Direction.EGRESS, OUTSIDE, "icmp", None),
+        ("three", Direction.INGRESS, OUTSIDE, "udp", 53),
+    }
+    assert await firewall.drift(policy()) is Drift.NONE
+    nft("add table inet theirs")
+    assert await firewall.drift(policy()) is Drift.NONE, "what the kernel notes is nobody's change"
+
+
+async def test_a_full_memory_of_peers_stops_nothing(world: World, firewall: NftFirewall) -> None:
+    await listen(world)
+    await firewall.apply(policy({"one": (ExposedPort(80),)}))
+    elements = ", ".join(f"10.213.1.2 . 192.0.2.10 . tcp . {port}" for port in range(1, 4097))
+    nft(f"add element inet dtfw ingress_peers {{ {elements} }}")
+    outside = world.peers["outside"]
+    before = (await firewall.denied())["one", Direction.INGRESS].packets
+    assert await outside.connect(ONE, 5000) == "silence"
+    assert (await firewall.denied())["one", Direction.INGRESS].packets > before
+    assert await outside.connect(ONE, 80) == f"saw {OUTSIDE}"
+    assert len(await firewall.denied_peers()) == 4096
+
+
+def nft(command: str) -> None:
+    subprocess.run(["nft", "-f", "-"], input=command, text=True, check=True)
 
 
 async def ipv6_addresses(world: World) -> None:

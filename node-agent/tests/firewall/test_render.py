@@ -4,22 +4,25 @@ chain is a drop.
 
 import subprocess
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from random import Random
 from typing import TypeVar
 
 import pytest
 from dsecos_agent.firewall.model import (
     L4,
+    Crossing,
     Denied,
     Direction,
     ExposedPort,
     GuestPolicy,
     InvalidPolicyError,
     Policy,
+    Tunnel,
 )
 from dsecos_agent.firewall.render import render
 from dsecos_agent.firewall.validate import Names
+from dsecos_agent.links.protocol import VXLAN_PORT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +32,7 @@ from .world import World
 NAMES = Names("dtfw", "dt")
 T = TypeVar("T")
 POLICY = Policy(World.zones, World.guests)
+TUNNEL = Tunnel(IPv4Address("192.0.2.1"), (7,), (IPv4Address("192.0.2.2"),))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -53,6 +57,16 @@ def test_ports_that_an_engine_names_are_guests_ports(network: None) -> None:
         render(replace(POLICY, guests=(replace(guest, link="veth1234567"),)), NAMES)
 
 
+def test_names_are_two_rules_however_many_guests_there_are() -> None:
+    closed = chains_of(render(POLICY, NAMES))["input"]
+    for guests in (World.guests, World.guests[:1]):
+        opened = chains_of(render(replace(POLICY, guests=guests, name_server=True), NAMES))["input"]
+        assert [rule for rule in opened if rule not in closed] == [
+            f"iifname . {ip} daddr @gateways{suffix} meta l4proto {{ tcp, udp }} th dport 53 accept"
+            for ip, suffix in (("ip", ""), ("ip6", "6"))
+        ]
+
+
 @settings(deadline=None)
 @given(policy=policies(), random=st.randoms())
 def test_order_does_not_matter(policy: Policy, random: Random) -> None:
@@ -75,6 +89,11 @@ def test_order_does_not_matter(policy: Policy, random: Random) -> None:
                 for guest in policy.guests
             )
         ),
+        crossings=shuffled(policy.crossings),
+        tunnel=policy.tunnel
+        and replace(policy.tunnel, ids=shuffled(policy.tunnel.ids), peers=shuffled(policy.tunnel.peers)),
+        protected=shuffled(policy.protected),
+        elsewhere=shuffled(policy.elsewhere),
     )
     assert render(other, NAMES) == render(policy, NAMES)
 
@@ -83,13 +102,18 @@ def test_order_does_not_matter(policy: Policy, random: Random) -> None:
 @given(policy=policies())
 def test_whatever_concerns_a_zone_ends_in_a_drop(policy: Policy) -> None:
     chains = chains_of(render(policy, NAMES))
-    for name in ("from_port", "between_ports", "from_zone", "to_zone", "input"):
+    ends = ("drop", "goto deny_egress", "goto deny_ingress")
+    for name in ("from_port", "from_port6", "neighbours", "own_neighbours", "between_ports"):
         assert chains[name][-1] == "drop", name
+    for name in ("deny_egress", "deny_ingress"):
+        assert chains[name][-1] == "drop", name
+    for name in ("from_zone", "to_zone", "between_zones", "input"):
+        assert chains[name][-1] in ends, name
     assert chains["forward"][-2:] == ['iifname "dtz*" goto from_zone', "goto to_zone"]
     assert chains["output"][-1] == "goto to_zone"
     for name, rules in chains.items():
-        if name.startswith("egress_"):
-            assert rules[-1] == "drop" or rules == ["accept"], name
+        if name.startswith(("egress_", "egress6_")):
+            assert rules[-1] in ends or rules == ["accept"], name
 
 
 def chains_of(text: str) -> dict[str, list[str]]:
@@ -135,6 +159,26 @@ def test_counters_begin_with_what_they_are_given() -> None:
                 replace(guest, exposed=(ExposedPort(80, host_port=80),)) for guest in POLICY.guests[:2]
             ),
         ),
+        replace(
+            POLICY, guests=tuple(replace(guest, address6=IPv6Address("fd00::2")) for guest in POLICY.guests)
+        ),
+        replace(POLICY, guests=(replace(POLICY.guests[0], address6=IPv6Address("fe80::2")),)),
+        replace(POLICY, zones=tuple(replace(zone, transit="dtv1") for zone in POLICY.zones), tunnel=TUNNEL),
+        replace(POLICY, zones=(replace(POLICY.zones[0], transit="vxlan0"), POLICY.zones[1]), tunnel=TUNNEL),
+        replace(POLICY, zones=(replace(POLICY.zones[0], transit="dtv1"), POLICY.zones[1])),
+        replace(POLICY, tunnel=replace(TUNNEL, ids=(2**24,))),
+        replace(
+            POLICY,
+            tunnel=TUNNEL,
+            guests=(replace(POLICY.guests[0], exposed=(ExposedPort(53, L4.UDP, VXLAN_PORT),)),),
+        ),
+        replace(POLICY, crossings=(Crossing(IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/64")),)),
+        replace(
+            POLICY,
+            crossings=(
+                Crossing(IPv4Network("10.0.0.0/8"), IPv4Network("10.0.0.0/8"), frozenset({(L4.TCP, 70000)})),
+            ),
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(wrong: Policy) -> None:
@@ -159,9 +203,14 @@ def test_rules_do_not_grow_with_guests() -> None:
                 f"02:00:00:00:00:{n:02x}",
                 IPv4Address("10.213.1.2") + n,
                 (ExposedPort(80, host_port=8000 + n, sources=(IPv4Network("192.0.2.0/24"),)),),
+                IPv6Address("fd00::2") + n,
             )
             for n in range(count)
         )
-        return sum(map(len, chains_of(render(replace(POLICY, guests=guests), NAMES)).values()))
+        crossings = tuple(
+            Crossing(IPv4Network(f"10.{n}.0.0/16"), IPv4Network("10.0.0.0/16")) for n in range(count)
+        )
+        policy = replace(POLICY, guests=guests, crossings=crossings)
+        return sum(map(len, chains_of(render(policy, NAMES)).values()))
 
     assert rules(1) == rules(200)

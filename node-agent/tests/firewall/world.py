@@ -84,14 +84,38 @@ class Peer:
         *,
         keep: str = "",
         source: str = "",
+        say: str = "",
         limit: float = DROPPED,
     ) -> str:
         return await self.order(
-            do="connect", host=host, port=port, protocol=protocol, keep=keep, source=source, limit=limit
+            do="connect",
+            host=host,
+            port=port,
+            protocol=protocol,
+            keep=keep,
+            source=source,
+            say=say,
+            limit=limit,
         )
 
     async def again(self, keep: str) -> str:
         return await self.order(do="again", keep=keep, limit=DROPPED)
+
+    async def frame(self, data: bytes, link: str = "eth0") -> None:
+        assert await self.order(do="frame", link=link, data=data.hex()) == "sent"
+
+    async def datagram(self, host: str, port: int, data: bytes) -> None:
+        assert await self.order(do="datagram", host=host, port=port, data=data.hex()) == "sent"
+
+    async def heard(self, last: str) -> list[str]:
+        """What came by UDP, as soon as `last` has come."""
+        found = (await self.order(do="heard", last=last)).split()
+        assert last in found
+        return found
+
+    async def pings(self, host: str) -> bool:
+        argv = ("busybox", "ping", "-c1", "-W1", host)
+        return (await self.namespace.run(*argv))[0] == 0
 
 
 class World:

@@ -1,7 +1,9 @@
 """Counters of dropped packets."""
 
-from dsecos_agent.firewall.model import Denied, Direction
-from dsecos_agent.nodefirewall.denied import PACKETS, DeniedPackets
+from ipaddress import ip_address
+
+from dsecos_agent.firewall.model import Denied, DeniedPeer, Direction
+from dsecos_agent.nodefirewall.denied import PACKETS, DeniedPackets, message
 
 
 def reading(**packets: int) -> dict[tuple[str, Direction], Denied]:
@@ -13,26 +15,52 @@ def counted(guest: str) -> float:
 
 
 def test_what_was_dropped_before_us_is_no_news() -> None:
-    assert DeniedPackets().seen(reading(early=7)) == []
+    assert DeniedPackets().seen(reading(early=7)) == {}
 
 
 def test_one_event_a_minute_and_guest() -> None:
     now = 1000.0
     denied = DeniedPackets(lambda: now)
     denied.seen(reading(a=0, b=0))
-    assert [guest for guest, _ in denied.seen(reading(a=1, b=0))] == ["a"]
+    assert [*denied.seen(reading(a=1, b=0))] == ["a"]
     now += 5
-    assert [guest for guest, _ in denied.seen(reading(a=2, b=1))] == ["b"]
+    assert [*denied.seen(reading(a=2, b=1))] == ["b"]
     now += 60
-    assert [guest for guest, _ in denied.seen(reading(a=3, b=1))] == ["a"]
+    assert [*denied.seen(reading(a=3, b=1))] == ["a"]
     assert counted("a") == 3
 
 
-def test_messages_hold_no_counter() -> None:
-    denied = DeniedPackets(lambda: 1000.0)
-    denied.seen(reading(c=0))
-    ((_, message),) = denied.seen(reading(c=123))
-    assert "123" not in message
+def peer(address: str, packets: int, direction: Direction, port: int | None = 22) -> DeniedPeer:
+    protocol = "tcp" if port else "icmp"
+    return DeniedPeer("c", direction, ip_address(address), protocol, port, packets)
+
+
+def test_a_message_names_who_it_was_and_holds_no_counter() -> None:
+    peers = [
+        peer("192.0.2.9", 1, Direction.INGRESS),
+        peer("10.21.0.5", 123, Direction.INGRESS),
+        peer("2001:db8::1", 12, Direction.EGRESS, 443),
+        peer("192.0.2.1", 11, Direction.EGRESS, None),
+    ]
+    assert message([Direction.INGRESS], peers) == (
+        "packets to it (TCP port 22 from 10.21.0.5, TCP port 22 from 192.0.2.9) were dropped: "
+        "nobody exposed their port to their sender"
+    )
+    assert message([Direction.EGRESS], peers) == (
+        "packets from it (TCP port 443 of 2001:db8::1, ICMP of 192.0.2.1) were dropped: "
+        "its zone does not let them out"
+    )
+
+
+def test_of_many_the_busiest_are_named() -> None:
+    peers = [peer(f"192.0.2.{number}", number, Direction.INGRESS) for number in range(1, 100)]
+    text = message([Direction.INGRESS, Direction.SPOOFED], peers)
+    assert [word for word in text.split() if word.startswith("192.")] == [
+        "192.0.2.99,",
+        "192.0.2.98,",
+        "192.0.2.97)",
+    ]
+    assert text.endswith("packets from it were dropped: they bore an address that is not its own")
 
 
 def test_a_counter_that_began_anew_counts_on() -> None:

@@ -52,6 +52,7 @@ def test_a_guest_and_its_zone() -> None:
     assert found.link.startswith("dtg")
     assert found.exposed == (ExposedPort(3000, L4.TCP, 3000, (IPv4Network("0.0.0.0/0"),)),)
     assert policy.registry_port == 5001
+    assert not policy.name_server, "closed, unless the node serves names"
 
 
 @pytest.mark.parametrize("paused", [None, True])
@@ -135,7 +136,7 @@ def test_who_was_left_running_keeps_its_rules() -> None:
 
 
 def test_unsupported_zones_have_no_bridge() -> None:
-    assert rendered([], [attachment(encapsulation={"type": "vxlan", "id": 7})]).policy.zones == ()
+    assert rendered([], [attachment(encapsulation={"type": "vlan", "id": 7})]).policy.zones == ()
 
 
 def test_a_changed_port_changes_the_policy() -> None:
