@@ -20,7 +20,7 @@ from dsecos_agent.guests.desired import Wanted
 from dsecos_agent.guests.failures import ActionFailedError
 from dsecos_agent.guests.lives import Lives
 from dsecos_agent.guests.record import Fate, Records
-from dsecos_agent.guests.rootfiles import point_to_registry
+from dsecos_agent.guests.rootfiles import point_to_registry, use_resolver
 from dsecos_agent.guests.shared import make_shared, remove_shared
 from dsecos_agent.guests.state import Observed
 from dsecos_agent.guests.view import HostView
@@ -159,9 +159,11 @@ class Actor:
                 await pool.clone(template, name, owner, gid=gid)
             case do.SetQuota(quota=quota):
                 await pool.set_guest_quota(name, owner, quota)
-            case do.Prepare(gateway=gateway):
+            case do.Prepare(gateway=gateway, resolver=resolver):
                 rootfs = pool.root / "guests" / name / "rootfs"
                 await asyncio.to_thread(point_to_registry, rootfs, gateway, self._registry_port)
+                if resolver:
+                    await asyncio.to_thread(use_resolver, rootfs, resolver)
                 self._records.update(name, owner, prepared=True)
             case do.RemoveDisk():
                 await pool.remove_guest(name, owner)

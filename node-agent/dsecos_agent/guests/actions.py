@@ -112,13 +112,16 @@ class ApplyFirewall(Action):
 
 @dataclass(frozen=True, slots=True)
 class Prepare(Action):
-    """Tell a fresh clone where the node's registry is. Only before its first start."""
+    """Tell a fresh clone where the node's registry is, and where it finds names. Only before its first
+    start.
+    """
 
     name: ClassVar = "guest-prepare"
     step: ClassVar = Type.GUEST_READY
     stage: ClassVar = 1
     pool: str
     gateway: str
+    resolver: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 
 from dsecos_api import Guest
@@ -82,6 +82,8 @@ class Node:
     """What the node's engine can do."""
     engine_node: str | None = None
     """Name of this node in the engine's cluster; None where an engine has one node only."""
+    names: bool = False
+    """Whether guests find names at their gateway."""
 
     def owns_disks(self, guest: Guest) -> bool:
         """Whether no pool of ours has the guest's disks: its engine makes them, or they were there before."""
@@ -213,4 +215,6 @@ def _interface(guest: Guest, network: GuestNetwork, bridge: Bridge, node: Node) 
         address=IPv4Interface(f"{network.address}/32"),
         gateway=IPv4Address(network.gateway),
         mtu=bridge.mtu,
+        address6=None if network.address6 is None else IPv6Interface(f"{network.address6}/128"),
+        gateway6=None if network.gateway6 is None else IPv6Address(network.gateway6),
     )

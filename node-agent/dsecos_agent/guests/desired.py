@@ -14,6 +14,7 @@ from dsecos_agent.engines.errors import UnsafeConfigError
 from dsecos_agent.engines.model import Capability, ConfigDigest, GuestConfig, GuestKind
 from dsecos_agent.guests.config import Node, WantedVolume, config_of, docker_of
 from dsecos_agent.guests.record import Removal, VolumeFate
+from dsecos_agent.guests.resolver import resolv_conf
 from dsecos_agent.guests.services import Expected, expected
 from dsecos_agent.links.protocol import Bridge
 from dsecos_agent.storage.protocol import VolumeRef
@@ -78,6 +79,8 @@ class Wanted:
     """Host's end of its network interface; None: the engine has not told it yet, or it is none of ours."""
     bridge: Bridge | None
     gateway: str
+    resolver: str
+    """Its resolv.conf(5) when it is new; empty: that of its template."""
     config: GuestConfig
     digest: ConfigDigest
     docker: Where
@@ -160,6 +163,7 @@ def wanted(
         port=_port(guest, node, link),
         bridge=bridge,
         gateway="" if spec.network is None else spec.network.gateway,
+        resolver=resolv_conf(spec.network, spec.stack_ref.namespace) if node.names and spec.network else "",
         config=config,
         digest=_digest(config, digest, blocks),
         docker=docker_of(guest, pool, node),

@@ -1,8 +1,8 @@
-"""Telling a guest that runs where its node's registry is, by a command in it.
+"""Telling a guest that runs where its node's registry is, and where it finds names, by a command in it.
 
 For guests whose disk cannot be written from outside; `rootfiles` does the same in a fresh clone. One that
 sees nothing of the host is told each time that its services are brought up: cloud-init writes /etc/hosts
-anew when it starts, and the registry's authority may have changed.
+anew when it starts, and the registry's authority may have changed. Where it finds names each is told once.
 """
 
 import asyncio
@@ -45,9 +45,17 @@ if [ -f "$file" ] && ! grep -qF "\"$3\"" "$file"; then
     sed -i -E "s#(\"registry-mirrors\": *\[)[^]]*#\1\"$3\"#" "$file"
     pkill -HUP -x dockerd || true
 fi
+if [ -n "$6" ]; then
+    ! grep -qs 'BEGIN PVE' /etc/resolv.conf || : >/etc/.pve-ignore.resolv.conf
+    printf '%s' "$6" >/etc/resolv.conf.new
+    mv -f /etc/resolv.conf.new /etc/resolv.conf
+fi
 """
 """Only the host's name, the authority and dockerd's list of mirrors are changed; dockerd(8) reads that list
 anew on SIGHUP, and the authority with each pull. $5: where the authority is seen; empty: it is the input.
+
+$6 takes the place of resolv.conf(5), also of a link. Proxmox VE writes into a container's at each start,
+between marks, unless there is a file .pve-ignore (pct(1), "Guest Operating System Configuration").
 """
 
 
@@ -74,6 +82,7 @@ class Preparation:
         authority = await asyncio.to_thread(self._authority) if apart else b""
         mirror = f"https://{REGISTRY_HOST}:{self._port}"
         words = [wanted.gateway, REGISTRY_HOST, mirror, trust_directory(self._port), "" if apart else TRUST]
+        words.append("" if prepared else wanted.resolver)
         result = await self._engine.exec(
             wanted.name,
             wanted.owner_uid,

@@ -151,7 +151,7 @@ def _storage(wanted: Wanted, seen: Observed) -> list[Action]:
         actions.append(do.AdmitGuest(wanted.pool, seen.disk.template or "", gid))
     fresh = seen.disk is None or seen.record is None or not (seen.record.prepared or seen.record.started)
     if fresh:
-        actions.append(do.Prepare(wanted.pool, wanted.gateway))
+        actions.append(do.Prepare(wanted.pool, wanted.gateway, wanted.resolver))
     return actions
 
 

@@ -8,6 +8,8 @@ out either.
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dsecos_api.names import REGISTRY_HOST
@@ -32,6 +34,14 @@ def point_to_registry(rootfs: Path, gateway: str, port: int) -> None:
         write_in(rootfs, "etc/docker/daemon.json", json.dumps(daemon, indent=2).encode() + b"\n")
 
 
+def use_resolver(rootfs: Path, content: str) -> None:
+    """Give the guest this resolv.conf(5) in the place of whatever its template has, often a link. May be
+    repeated. Raises OSError.
+    """
+    remove_in(rootfs, "etc/resolv.conf")
+    write_in(rootfs, "etc/resolv.conf", content.encode())
+
+
 def read_in(root: Path, path: str) -> bytes:
     """Content of a regular file below `root`. Raises OSError."""
     descriptor = _open(root, path, os.O_RDONLY)
@@ -50,21 +60,32 @@ def write_in(root: Path, path: str, content: bytes) -> None:
         file.write(content)
 
 
-def _open(root: Path, path: str, flags: int) -> int:
+def remove_in(root: Path, path: str) -> None:
+    """Remove a file, or a link itself, below `root`; one that is not there is fine. Raises OSError."""
+    with _directory(root, path) as (directory, name), suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+
+
+@contextmanager
+def _directory(root: Path, path: str) -> Iterator[tuple[int, str]]:
+    """Descriptor of the directory that holds `path`, and the last component."""
     *directories, name = path.split("/")
-    directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    directory = os.open(root, flags)
     try:
         for component in directories:
-            below = os.open(
-                component, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory
-            )
+            below = os.open(component, flags, dir_fd=directory)
             os.close(directory)
             directory = below
-        descriptor = os.open(
-            name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=directory
-        )
+        yield directory, name
     finally:
         os.close(directory)
+
+
+def _open(root: Path, path: str, flags: int) -> int:
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with _directory(root, path) as (directory, name):
+        descriptor = os.open(name, flags, 0o644, dir_fd=directory)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise UnsafePathError(f"{path} is not a regular file")

@@ -118,6 +118,38 @@ async def test_one_that_sees_nothing_gets_the_authority_and_is_told_each_time(
     assert (shell.etc / CERTS / "ca.crt").read_text() == "a later one"
 
 
+RESOLVER = "nameserver 10.20.0.1\nsearch acme.dsecos.internal\noptions ndots:2\n"
+
+
+async def test_one_that_is_new_is_told_where_it_finds_names(shell: Shell, preparation: Preparation) -> None:
+    resolver = shell.etc / "resolv.conf"
+    resolver.symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    wanted = replace(apart(), resolver=RESOLVER)
+    await preparation.prepare(wanted)
+    assert not resolver.is_symlink()
+    assert resolver.read_text() == RESOLVER
+    assert not (shell.etc / ".pve-ignore.resolv.conf").exists()
+    resolver.write_text("nameserver 192.0.2.53\n")
+    await preparation.prepare(wanted)
+    assert resolver.read_text() == "nameserver 192.0.2.53\n", "afterwards it is the guest's own"
+
+
+async def test_proxmox_does_not_write_its_own_again(shell: Shell, preparation: Preparation) -> None:
+    resolver = shell.etc / "resolv.conf"
+    resolver.write_text("# --- BEGIN PVE ---\nnameserver 192.0.2.53\n# --- END PVE ---\n")
+    await preparation.prepare(replace(wish(node=PVE, volumes=[]), resolver=RESOLVER))
+    assert resolver.read_text() == RESOLVER
+    assert (shell.etc / ".pve-ignore.resolv.conf").exists()
+
+
+async def test_where_no_names_are_served_a_guest_keeps_what_it_has(
+    shell: Shell, preparation: Preparation
+) -> None:
+    (shell.etc / "resolv.conf").write_text("nameserver 192.0.2.53\n")
+    await preparation.prepare(apart())
+    assert (shell.etc / "resolv.conf").read_text() == "nameserver 192.0.2.53\n"
+
+
 async def test_a_template_of_which_the_mirrors_cannot_be_set_is_told(
     shell: Shell, preparation: Preparation, records: Records
 ) -> None:

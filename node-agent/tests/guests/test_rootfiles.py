@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from dsecos_agent.guests.rootfiles import point_to_registry, write_in
+from dsecos_agent.guests.rootfiles import point_to_registry, use_resolver, write_in
 
 
 @pytest.fixture
@@ -28,6 +28,34 @@ def test_a_template_without_docker(root: Path) -> None:
     (root / "etc/docker/daemon.json").unlink()
     point_to_registry(root, "10.20.0.1", 5001)
     assert not (root / "etc/docker/daemon.json").exists()
+
+
+def test_a_guest_asks_its_gateway_for_names_whatever_its_template_has(root: Path, tmp_path: Path) -> None:
+    resolver, stub = root / "etc/resolv.conf", tmp_path / "stub-resolv.conf"
+    stub.write_text("of the host")
+    use_resolver(root, "nameserver 10.20.0.1\n")
+    assert resolver.read_text() == "nameserver 10.20.0.1\n"
+    use_resolver(root, "nameserver 10.30.0.1\n")
+    assert resolver.read_text() == "nameserver 10.30.0.1\n"
+    for target in (stub, Path("../run/systemd/resolve/stub-resolv.conf")):
+        resolver.unlink()
+        resolver.symlink_to(target)
+        use_resolver(root, "nameserver 10.20.0.1\n")
+        assert not resolver.is_symlink()
+        assert resolver.read_text() == "nameserver 10.20.0.1\n"
+        assert resolver.stat().st_mode & 0o777 == 0o644
+    assert stub.read_text() == "of the host"
+
+
+def test_a_template_whose_etc_leads_out_is_refused(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "resolv.conf").write_text("of the host")
+    (root / "etc").rename(root / "aside")
+    (root / "etc").symlink_to(outside)
+    with pytest.raises(OSError, match="etc"):
+        use_resolver(root, "nameserver 10.20.0.1\n")
+    assert (outside / "resolv.conf").read_text() == "of the host"
 
 
 def test_no_link_is_followed(root: Path, tmp_path: Path) -> None:

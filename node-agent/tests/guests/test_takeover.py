@@ -134,7 +134,7 @@ async def test_at_boot_it_needs_no_rules_of_ours(
     engine: Calls, records: Records, changes: dict[str, Any], started: bool
 ) -> None:
     records.put(NAME, replace(Record(UID, adopted=True, autostart=True), **changes))
-    nothing = SimpleNamespace(policy=SimpleNamespace(guests=()), bridges=())
+    nothing = SimpleNamespace(policy=SimpleNamespace(guests=()), bridges=(), transits=())
     boot = Boot(
         cast("Any", engine),
         cast("Any", SimpleNamespace(ensure_forwarding=_nothing)),
