@@ -24,6 +24,8 @@ from dsecos_agent.firewall.model import Firewall
 from dsecos_agent.firewall.nft import NftFirewall
 from dsecos_agent.links.netlink import NetlinkLinks
 from dsecos_agent.links.protocol import Links
+from dsecos_agent.names.dnsmasq import DnsmasqServers
+from dsecos_agent.names.model import NameServers
 from dsecos_agent.node.engines import EngineSlot
 from dsecos_agent.node.images import read_images
 from dsecos_agent.settings import AgentSettings
@@ -42,6 +44,7 @@ class Host:
     links: Links
     firewall: Firewall
     compose: Compose
+    names: NameServers
 
     @classmethod
     def of(cls, settings: AgentSettings) -> Host:
@@ -53,6 +56,7 @@ class Host:
             links=NetlinkLinks(settings.link_prefix, settings.run),
             firewall=NftFirewall(settings.instance, settings.link_prefix, settings.run),
             compose=GuestCompose(slot.as_engine()),
+            names=DnsmasqServers(settings.name_servers, settings.instance),
         )
 
     @property
@@ -61,10 +65,11 @@ class Host:
         return self.engines.as_engine()
 
     async def close(self) -> None:
-        """Release descriptors and sockets; guests, links and rules stay."""
+        """Release descriptors and sockets; guests, links, rules and name servers stay."""
         await self.engines.close()
         await self.links.close()
         await self.firewall.close()
+        await self.names.close()
 
 
 def build_engine(

@@ -2,7 +2,7 @@
 
 Order of a start: pools, records, the last known firewall; then, side by side, the API server is awaited and
 (if it does not answer) guests are started as last known; then the controllers. Stopping it leaves guests,
-links and rules as they are.
+links, rules and name servers as they are.
 """
 
 import asyncio
@@ -43,6 +43,9 @@ from dsecos_agent.guests.registry import NodeRegistry
 from dsecos_agent.guests.startorder import StartOrder
 from dsecos_agent.guests.view import HostView
 from dsecos_agent.host import Host, build_engine
+from dsecos_agent.hostfirewall.controller import HostFirewallController
+from dsecos_agent.hostfirewall.keeper import Keeper
+from dsecos_agent.hostfirewall.table import HostTable
 from dsecos_agent.node import facts
 from dsecos_agent.node.boot import Boot
 from dsecos_agent.node.controller import NodeController
@@ -55,6 +58,7 @@ from dsecos_agent.nodefirewall.wishes import CacheWishes
 from dsecos_agent.settings import AgentSettings
 from dsecos_agent.zones.controller import ZoneController
 from dsecos_agent.zones.naming import port_name
+from dsecos_agent.zones.serving import Serving
 
 
 class Agent:
@@ -72,8 +76,16 @@ class Agent:
             namespace=settings.namespace,
             prefix=settings.link_prefix,
             registry_port=settings.registry_read_port,
+            name_server=settings.names,
         )
         self.enforcer = Enforcer(host.firewall, self.wishes, settings.state / "network.json")
+        self.host_table = HostTable(settings.instance, settings.run / "host-firewall.json")
+        self.host_firewall = Keeper(
+            self.host_table,
+            instance=settings.instance,
+            folder=settings.state,
+            seconds=settings.host_firewall_seconds,
+        )
         self.view = HostView(self.inventory.pools, host.links)
         self.lives = Lives(self.records, facts.boot_id())
         self.order = StartOrder()
@@ -99,10 +111,18 @@ class Agent:
     async def prepare(self) -> None:
         """What needs no API server. A pool or a rule that fails is told by the Node's conditions."""
         await self.boot.protect()
+        await self.protect_host()
         await self.engines.recall()
         await self.host.links.ensure_forwarding()
         await asyncio.to_thread(self.trust_registry)
         await self.inventory.open()
+
+    async def protect_host(self) -> None:
+        """The node's own firewall as it was last confirmed; on an error its controller tries again."""
+        try:
+            await self.host_firewall.recover()
+        except AdapterError as error:
+            get_logger().error("the node's own firewall is not in force", error=str(error))
 
     def port_of(self, guest: str) -> str | None:
         """Host's end of a guest's network interface; None: the engine names it and has not told it yet."""
@@ -212,6 +232,7 @@ class Agent:
             links=host.links,
             view=self.view,
             firewall=self.enforcer,
+            serving=Serving(host.names, settings.link_prefix, on=settings.names),
             prefix=settings.link_prefix,
             namespace=settings.namespace,
             wake_guest=guests.wake_guest,
@@ -243,10 +264,19 @@ class Agent:
             runtime,
             host.firewall,
             self.enforcer,
+            node=settings.node_name,
             namespace=settings.namespace,
             wake_guest=guests.wake_guest,
         )
-        return [firewall, zones, guests, node]
+        host_firewall = HostFirewallController(
+            runtime,
+            self.host_firewall,
+            self.host_table,
+            namespace=settings.namespace,
+            instance=settings.instance,
+            link_prefix=settings.link_prefix,
+        )
+        return [firewall, zones, guests, node, host_firewall]
 
     async def secret(self, name: str) -> Mapping[str, str]:
         """The values of a Secret in the node's namespace; those read before, while the API server is away.

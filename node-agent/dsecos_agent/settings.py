@@ -74,6 +74,16 @@ class AgentSettings(BaseSettings):
     boot_patience: float = Field(default=3.0, ge=0)
     """Seconds to wait for the API server when the agent starts, before guests are started as last known."""
 
+    names: bool = True
+    """Whether zones have a name server on this node, at their gateway. False: none runs, the port is closed,
+    and new guests are told of none.
+    """
+
+    host_firewall_seconds: float = Field(default=30.0, ge=15)
+    """Seconds after which a change of the node's own firewall is undone that was not proved meanwhile; a look
+    at API server and gateways takes up to ten.
+    """
+
     @property
     def namespace(self) -> str:
         """The only namespace that this agent reads."""
@@ -98,6 +108,11 @@ class AgentSettings(BaseSettings):
     def run(self) -> Path:
         """What has to be known while guests run: ids that were reserved, settings of the host before us."""
         return self.home / "run"
+
+    @property
+    def name_servers(self) -> Path:
+        """Files of the zones' name servers; whom they run as can see them."""
+        return self.run / "names"
 
     @property
     def trust(self) -> Path:

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 
 DEFAULT_OUTPUT_LIMIT = 256 * 1024
@@ -171,6 +171,9 @@ class NetworkInterface:
     gateway: IPv4Address | None
     name: str = "eth0"
     mtu: int | None = None
+    address6: IPv6Interface | None = None
+    """None: it has no IPv6 address but the link-local one that the kernel gives it."""
+    gateway6: IPv6Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,8 @@
 """What happens before, and without, the API server.
 
 1. The rules that were last in force are put back where they are missing, so nothing is open for a moment.
-2. If the API server does not answer soon, the node goes by what it knows: bridges are made, and the guests
-whose record
-   says so are started. They lie on local storage; nobody else can have started them.
+2. If the API server does not answer soon, the node goes by what it knows: the zones' links are made, and the
+   guests whose record says so are started. They lie on local storage; nobody else can have started them.
 3. From the moment the cache is complete the controllers alone decide.
 """
 
@@ -95,8 +94,16 @@ class Boot:
     async def _network(self) -> None:
         await self._firewall.restore(missing_only=False)
         await self._links.ensure_forwarding()
-        for bridge in self._firewall.last_known.bridges:
+        known = self._firewall.last_known
+        if any(bridge.gateway6 is not None for bridge in known.bridges):
+            await self._links.ensure_forwarding6()
+        for bridge in known.bridges:
             await self._links.ensure_bridge(bridge)
+        for transit in known.transits:
+            try:
+                await self._links.ensure_transit(transit)
+            except AdapterError as error:
+                get_logger().warning("no way to other nodes", link=transit.name, error=str(error))
 
     async def _start(self, name: str) -> Record | None:
         """Start one; its record if it was."""

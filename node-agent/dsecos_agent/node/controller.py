@@ -5,13 +5,15 @@ import contextlib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
+from dsecos_api import Node
 from dsecos_runtime import NODE, Controller, Input, Key, Requeue, Runtime, ignoring_status
 
 from dsecos_agent.adapter_errors import AdapterError
+from dsecos_agent.links import probe
 from dsecos_agent.node import facts
 from dsecos_agent.node.engines import Engines
 from dsecos_agent.node.inventory import Inventory
-from dsecos_agent.node.report import Facts, status
+from dsecos_agent.node.report import Facts, status, tunnel_address
 from dsecos_agent.node.sweep import Sweep
 from dsecos_agent.nodefirewall.enforcer import Enforcer
 from dsecos_agent.settings import AgentSettings
@@ -62,6 +64,8 @@ class NodeController(Controller):
         self._templates_changed = templates_changed
         self._import = asyncio.Event()
         """The engine is known now, and with it where templates go."""
+        self._zones: frozenset[str] | None = None
+        """What the kernel can do for zones; tried once."""
         name = settings.node_name
         self._key = Key("", name)
         self.inputs = (Input(NODE, changed=ignoring_status, fields=f"metadata.name={name}"),)
@@ -96,7 +100,7 @@ class NodeController(Controller):
                 self._templates_changed()
         if news:
             self._import.set()
-        await self._runtime.status.write(NODE, node, status(node, await self._look()))
+        await self._runtime.status.write(NODE, node, status(node, await self._look(node)))
         if self._inventory.engine_problem is not None:
             return Requeue(ENGINE_EVERY)
         for orphan in await self._sweep.new_orphans():
@@ -104,7 +108,10 @@ class NodeController(Controller):
             self._runtime.events.warning(NODE, node, "OrphanFound", text)
         return None
 
-    async def _look(self) -> Facts:
+    async def _look(self, node: Node) -> Facts:
+        if self._zones is None:
+            self._zones = await asyncio.to_thread(probe.abilities)
+        address = facts.primary_address()
         modules = facts.security_modules()
         inventory = self._inventory
         return Facts(
@@ -118,13 +125,15 @@ class NodeController(Controller):
             memory_bytes=facts.memory_bytes(),
             disk_bytes=await self._disk(),
             max_guests=self._settings.max_guests,
-            address=facts.primary_address(),
+            address=address,
             modules=modules,
             confining=facts.mandatory_access_control(modules or []),
             images=sorted(inventory.templates),
             storage_problem=inventory.problems.text,
             importing=inventory.problems.importing,
             firewall_enforced=self._firewall.enforced,
+            tunnel_mtu=await asyncio.to_thread(facts.mtu_of, tunnel_address(node, address)),
+            zones=self._zones,
         )
 
     async def _disk(self) -> int | None:

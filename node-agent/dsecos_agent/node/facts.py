@@ -127,3 +127,12 @@ def primary_address() -> str | None:
         except OSError:
             return None
         return str(probe.getsockname()[0])
+
+
+def mtu_of(address: str | None) -> int | None:
+    """Largest packet of the interface that has an address; None: no interface has it."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(each.family == socket.AF_INET and each.address == address for each in addresses):
+            found = psutil.net_if_stats().get(name)
+            return None if found is None else found.mtu
+    return None

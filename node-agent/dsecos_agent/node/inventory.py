@@ -114,6 +114,7 @@ class Inventory:
             template_pools=self._held,
             capabilities=self.capabilities,
             engine_node=self.engine_node,
+            names=settings.names,
         )
 
     async def open(self, specs: Sequence[PoolSpec] | None = None) -> None:

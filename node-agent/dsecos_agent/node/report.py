@@ -1,6 +1,6 @@
 """What the Node's status says. Pure but for the clock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dsecos_api import Node
@@ -47,6 +47,10 @@ class Facts:
     storage_problem: str
     importing: str
     firewall_enforced: bool
+    tunnel_mtu: int | None
+    """Of the interface that has the tunnel address."""
+    zones: Iterable[str]
+    """What the kernel can do for zones: encapsulations, and `ipv6`."""
 
 
 def status(node: Node, facts: Facts) -> NodeStatus:
@@ -77,8 +81,12 @@ def status(node: Node, facts: Facts) -> NodeStatus:
         ),
         guest_images=sorted(facts.images),
         engine_cluster=facts.engine.cluster or None,
+        tunnel_mtu=facts.tunnel_mtu,
         capabilities=sorted(
-            f"{kind}/{capability}" for kind, found in facts.engine.kinds.items() for capability in found
+            [
+                *(f"{kind}/{each}" for kind, found in facts.engine.kinds.items() for each in found),
+                *(f"zone/{each}" for each in facts.zones),
+            ]
         ),
     )
 
@@ -124,9 +132,14 @@ def _confinement(conditions: Conditions, facts: Facts) -> None:
         conditions.false(Type.MANDATORY_ACCESS_CONTROL, Reason.NONE_ACTIVE, text)
 
 
+def tunnel_address(node: Node, primary: str | None) -> str | None:
+    """Where the node takes zones' traffic of other nodes: as its Node says, else its `primary` address."""
+    return (node.spec.addresses.tunnel if node.spec.addresses else None) or primary
+
+
 def _addresses(node: Node, facts: Facts) -> Addresses:
     given = node.spec.addresses or Addresses()
-    return Addresses(management=given.management or facts.address, tunnel=given.tunnel)
+    return Addresses(management=given.management or facts.address, tunnel=tunnel_address(node, facts.address))
 
 
 def _allocatable(node: Node, facts: Facts) -> ResourceCount:

@@ -1,13 +1,14 @@
-"""The ZoneAttachment controller: the zone's bridge, forwarding, and the rules that go with it.
+"""The ZoneAttachment controller: the zone's bridge, its link to other nodes, the rules that go with them, and
+its name server.
 
 It also listens to the kernel's links for everybody: whoever's bridge or port is not as it should be is woken.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from dsecos_api import Guest, ZoneAttachment
-from dsecos_api.conditions import Reason
+from dsecos_api.conditions import Reason, Type
 from dsecos_api.names import AGENT_FINALIZER
 from dsecos_api.zoneattachment import ZoneAttachmentStatus
 from dsecos_runtime import (
@@ -21,21 +22,43 @@ from dsecos_runtime import (
     Runtime,
     Terminal,
     act_all,
+    get_logger,
     ignoring_status,
 )
 
-from dsecos_agent.adapter_errors import NotOursError
-from dsecos_agent.guests.view import HostView
-from dsecos_agent.links.protocol import Links
+from dsecos_agent.adapter_errors import AdapterError, NotOursError
+from dsecos_agent.guests.view import HostView, Shared
+from dsecos_agent.links.protocol import Links, ObservedTransit
 from dsecos_agent.nodefirewall.enforcer import Enforcer
-from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_name, bridge_of
-from dsecos_agent.zones.plan import Action, ApplyRules, MakeBridge, RemoveBridge, drifted, plan
+from dsecos_agent.zones.inforce import InForce, Wishes
+from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_name, transit_name
+from dsecos_agent.zones.plan import (
+    Action,
+    ApplyRules,
+    MakeBridge,
+    MakeTransit,
+    RemoveBridge,
+    RemoveTransit,
+    Seen,
+    clash,
+    lost_ports,
+    plan,
+    removal,
+)
+from dsecos_agent.zones.serving import Served, Serving
 
 DEBOUNCE = 0.02
 """Seconds: a guest's start changes several links, and one look serves them all."""
 
+RETRY = 1.0
+"""Seconds until another look at links that the kernel would not tell."""
+
 STILL_USED = 2.0
 """Seconds until another look whether a zone that is to go is still used."""
+
+
+CLASHES = 30.0
+"""Seconds until another look whether a zone's network is free on this host."""
 
 
 class ZoneController(Controller):
@@ -53,6 +76,7 @@ class ZoneController(Controller):
         links: Links,
         view: HostView,
         firewall: Enforcer,
+        serving: Serving,
         prefix: str,
         namespace: str,
         wake_guest: Callable[[str], None],
@@ -67,37 +91,66 @@ class ZoneController(Controller):
         self._links = links
         self._view = view
         self._firewall = firewall
+        self._serving = serving
         self._prefix = prefix
         self._namespace = namespace
         self._wake_guest = wake_guest
         self._port_of = port_of
         self._orphaned = orphaned
+        self._transits: Shared[Mapping[str, ObservedTransit]] = Shared(self._read_transits)
+        self._wishes = Wishes(prefix)
+        self._in_force = InForce()
         self.inputs = (Input(ZONE_ATTACHMENT, changed=ignoring_status),)
 
     async def background(self) -> None:
-        """Listen to the kernel's links."""
+        """Listen to the kernel's links, and to the end of name servers."""
         changed = asyncio.Event()
-        subscription = self._links.subscribe(changed.set)
+        subscription = self._links.subscribe(changed.set, self._transits.expire)
+        unsubscribe = self._serving.subscribe(self._wake_by_bridge)
         try:
             while True:
                 await changed.wait()
                 await asyncio.sleep(DEBOUNCE)
                 changed.clear()
-                await self._look_at_links()
+                try:
+                    await self._look_at_links()
+                except AdapterError as error:
+                    get_logger().warning("links not looked at", error=str(error))
+                    await asyncio.sleep(RETRY)
+                    changed.set()
         finally:
+            unsubscribe()
             subscription.close()
 
+    async def seed(self) -> Iterable[Key]:
+        """Every key is an input's. What is left of zones that went while nobody looked is ended here."""
+        await self._serving.sweep(lambda: self._runtime.cache.list(ZONE_ATTACHMENT, self._namespace))
+        return ()
+
+    def _wake_by_bridge(self, bridge: str) -> None:
+        for attachment in self._runtime.cache.list(ZONE_ATTACHMENT, self._namespace):
+            if bridge_name(self._prefix, attachment.spec.zone_ref.uid) == bridge:
+                self.wake(Key(self._namespace, attachment.name))
+
     async def _look_at_links(self) -> None:
+        turn = self._in_force.turn
         self._view.links.expire()
-        links = await self._view.links.get()
+        links, transits = await self._view.links.get(), await self._transits.get()
         cache = self._runtime.cache
-        attachments, guests = cache.list(ZONE_ATTACHMENT, self._namespace), cache.list(GUEST, self._namespace)
-        zones, names = drifted(
-            links.bridges, links.ports, attachments, guests, self._prefix, port_of=self._port_of
-        )
-        for zone in zones:
-            self.wake(Key(self._namespace, zone))
-        for name in (*names, *self._orphaned()):
+        attachments = cache.list(ZONE_ATTACHMENT, self._namespace)
+        wanted = self._wishes.supported(attachments)
+        paused = {each.name for each in attachments if each.spec.paused}
+        for zone, wish in wanted.items():
+            if zone in paused:
+                continue
+            found = Seen(
+                links.bridges.get(wish.bridge.name),
+                transits.get(transit_name(self._prefix, wish.bridge.owner_uid)),
+            )
+            if self._in_force.drifted(zone, wish, found, turn):
+                self.wake(Key(self._namespace, zone))
+        guests = cache.list(GUEST, self._namespace)
+        for name in (*lost_ports(wanted, links.ports, guests, port_of=self._port_of), *self._orphaned()):
             self._wake_guest(name)
 
     async def reconcile(self, key: Key) -> Requeue | None:
@@ -115,47 +168,82 @@ class ZoneController(Controller):
         if attachment.deleting:
             return await self._remove(attachment)
         try:
-            bridge = bridge_of(self._prefix, attachment)
+            wanted = self._wishes.of(attachment)
         except UnsupportedZoneError as error:
             await self._tell(attachment, Reason.UNSUPPORTED, str(error))
             return None
         attachment = await self._runtime.cluster.add_finalizer(ZONE_ATTACHMENT, attachment, AGENT_FINALIZER)
-        links = await self._view.links.get()
+        if wanted.bridge.gateway6 is not None:
+            await self._links.ensure_forwarding6()
+        seen = await self._seen(attachment)
+        if seen.bridge is None and (taken := clash(wanted.bridge, await self._links.host_networks())):
+            text = f"{taken}; give the zone another network"
+            await self._tell(attachment, Reason.CIDR_OVERLAPS, text)
+            return Requeue(CLASHES)
+        self._in_force.begin(key.name, wanted, seen)
         try:
-            await act_all(plan(bridge, links.bridges.get(bridge.name)), self._act)
+            await act_all(plan(wanted, seen), self._act)
         except NotOursError as error:
             await self._tell(attachment, Reason.NOT_OURS, str(error))
             raise Terminal(str(error)) from error
-        await self._tell(attachment, Reason.IN_FORCE, "")
-        return None
+        repaired = [self._in_force.done(key.name, wanted)]
+        served = await self._serving.serve(attachment, wanted.bridge)
+        if served is not None:
+            repaired.append(served.repaired)
+        if words := "; ".join(filter(None, repaired)):
+            self._runtime.events.warning(ZONE_ATTACHMENT, attachment, Reason.REPAIRED, words)
+        await self._tell(attachment, Reason.IN_FORCE, "", transit=wanted.transit is not None, served=served)
+        return None if served is None or served.again is None else Requeue(served.again)
 
     async def _act(self, action: Action) -> None:
         match action:
-            case MakeBridge(bridge=bridge):
-                try:
-                    await self._links.ensure_bridge(bridge)
-                finally:
-                    self._view.links.expire()
             case ApplyRules():
                 await self._firewall.sync()
-            case RemoveBridge(bridge=name, owner_uid=owner):
+            case MakeBridge() | RemoveBridge():
                 try:
-                    await self._links.remove_bridge(name, owner)
+                    await self._change_bridge(action)
                 finally:
                     self._view.links.expire()
+            case MakeTransit() | RemoveTransit():
+                try:
+                    await self._change_transit(action)
+                finally:
+                    self._transits.expire()
+
+    async def _change_bridge(self, action: MakeBridge | RemoveBridge) -> None:
+        if isinstance(action, MakeBridge):
+            await self._links.ensure_bridge(action.bridge)
+        else:
+            await self._links.remove_bridge(action.bridge, action.owner_uid)
+
+    async def _change_transit(self, action: MakeTransit | RemoveTransit) -> None:
+        if isinstance(action, MakeTransit):
+            await self._links.ensure_transit(action.transit)
+        else:
+            await self._links.remove_transit(action.transit, action.owner_uid)
+
+    async def _seen(self, attachment: ZoneAttachment) -> Seen:
+        owner = attachment.spec.zone_ref.uid
+        links, transits = await self._view.links.get(), await self._transits.get()
+        return Seen(
+            links.bridges.get(bridge_name(self._prefix, owner)),
+            transits.get(transit_name(self._prefix, owner)),
+        )
+
+    async def _read_transits(self) -> Mapping[str, ObservedTransit]:
+        return {each.name: each for each in await self._links.list_transits()}
 
     async def _remove(self, attachment: ZoneAttachment) -> Requeue | None:
-        """A bridge goes when nobody is on it any more; one that is not ours stays."""
-        owner = attachment.spec.zone_ref.uid
-        name = bridge_name(self._prefix, owner)
+        """A zone goes when nobody is on its bridge any more; links that are not ours stay."""
+        self._in_force.forget(attachment.name)
         self._view.links.expire()
-        bridge = (await self._view.links.get()).bridges.get(name)
+        seen = await self._seen(attachment)
         users = [guest.name for guest in self._guests(attachment)]
-        if users or (bridge is not None and bridge.ports):
+        if users or (seen.bridge is not None and seen.bridge.ports):
             await self._tell(attachment, Reason.IN_USE, "guests of the zone are still on this node")
             return Requeue(STILL_USED)
-        if bridge is not None and bridge.owner_uid == owner:
-            await act_all([RemoveBridge(name, owner)], self._act)
+        await self._serving.end(attachment.spec.zone_ref.uid)
+        await act_all(removal(attachment.spec.zone_ref.uid, seen), self._act)
         await self._runtime.cluster.remove_finalizer(ZONE_ATTACHMENT, attachment, AGENT_FINALIZER)
         return None
 
@@ -167,19 +255,30 @@ class ZoneController(Controller):
             if guest.spec.network is not None and guest.spec.network.attachment == attachment.name
         ]
 
-    async def _tell(self, attachment: ZoneAttachment, reason: Reason, message: str) -> None:
+    async def _tell(
+        self,
+        attachment: ZoneAttachment,
+        reason: Reason,
+        message: str,
+        *,
+        transit: bool = False,
+        served: Served | None = None,
+    ) -> None:
         conditions = Conditions(attachment.status, attachment.metadata.generation)
+        if served is not None:
+            failed = served.reason is not Reason.IN_FORCE
+            conditions.set(Type.NAMES_SERVED, not failed, served.reason, served.message)
         if reason is Reason.IN_FORCE:
             conditions.ready(reason, message)
         elif reason is Reason.IN_USE:
             conditions.reconciling(reason, message)
         else:
             conditions.stalled(reason, message)
+        owner = attachment.spec.zone_ref.uid
         told = ZoneAttachmentStatus(
             observed_generation=attachment.metadata.generation,
             conditions=conditions.build(),
-            bridge=bridge_name(self._prefix, attachment.spec.zone_ref.uid)
-            if reason is Reason.IN_FORCE
-            else None,
+            bridge=bridge_name(self._prefix, owner) if reason is Reason.IN_FORCE else None,
+            transit=transit_name(self._prefix, owner) if transit else None,
         )
         await self._runtime.status.write(ZONE_ATTACHMENT, attachment, told)

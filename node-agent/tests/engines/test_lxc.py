@@ -1,6 +1,7 @@
 """The LXC engine keeps the contract, and what only LXC has."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
@@ -27,7 +28,7 @@ from dsecos_agent.processes import check
 from dsecos_agent.storage import open_pool
 from dsecos_agent.storage.protocol import Archive, Pool, Template
 
-from tests.patience import async_until
+from tests.patience import Deadline, async_until
 
 from .conftest import make_rootfs
 from .contract import EngineContract
@@ -330,7 +331,7 @@ async def test_a_guest_whose_monitor_was_killed_runs_on_and_is_not_doubled(
     after = await engine.get("one")
     assert after is not None
     assert after.state is GuestState.STOPPED
-    assert not exists(guest.init_pid)
+    await async_until(lambda: not exists(guest.init_pid))  # dead: the host's init reaps it when it likes
     again = await engine.start("one", OWNER)
     assert again.state is GuestState.RUNNING
     assert groups("one") == {"lxc.monitor.one", "lxc.payload.one"}, "no second name"
@@ -392,12 +393,19 @@ async def test_a_guest_reboots_by_itself(engine: Engine, make_config: Callable[.
     await engine.write_config(config)
     first = await engine.start("one", OWNER)
     assert first.init_pid is not None
-    os.kill(first.init_pid, signal.SIGTERM)  # busybox init: reboot
-    await async_until(lambda: not exists(first.init_pid))
-    for _ in range(500):
-        guest = await engine.get("one")
-        if guest is not None and guest.state is GuestState.RUNNING:
-            break
+    init = os.pidfd_open(first.init_pid)
+
+    def asked_to_reboot() -> bool:
+        # An init has no signals by default, and it has just begun: it obeys once it has its handlers.
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(init, signal.SIGTERM)  # busybox init: reboot
+        return not exists(first.init_pid)
+
+    await async_until(asked_to_reboot)
+    os.close(init)
+    deadline = Deadline(20)
+    while (guest := await engine.get("one")) is None or guest.state is not GuestState.RUNNING:
+        assert not deadline.passed(), guest
         await asyncio.sleep(0.01)
     assert guest is not None
     assert guest.init_pid not in {None, first.init_pid}

@@ -124,6 +124,8 @@ def test_no_value_can_say_more_than_it_is_asked(value: str, where: str) -> None:
     [
         ({"limits": Limits(pids=7)}, False),
         ({"startup": Startup(autostart=True)}, False),
+        ({"interfaces": (replace(GUEST.interfaces[0], mtu=1400),)}, False),
+        ({"interfaces": (replace(GUEST.interfaces[0], mtu=1500, bridge="other"),)}, True),
         ({"hostname": "other"}, True),
         ({"mounts": ()}, True),
         ({"environment": {"A": "b"}}, True),
@@ -131,7 +133,8 @@ def test_no_value_can_say_more_than_it_is_asked(value: str, where: str) -> None:
     ],
 )
 def test_what_needs_a_restart(change: dict[str, object], restarts: bool) -> None:
-    before, after = render(GUEST, FACTS)[1], render(replace(GUEST, **change), FACTS)[1]  # type: ignore[arg-type]
+    guest = replace(GUEST, interfaces=(replace(GUEST.interfaces[0], mtu=1500),))
+    before, after = render(guest, FACTS)[1], render(replace(guest, **change), FACTS)[1]  # type: ignore[arg-type]
     assert before.full != after.full
     assert (before.boot != after.boot) is restarts
 

@@ -12,7 +12,7 @@ from dsecos_control_plane.testing import ControlPlane
 from .harness import Node, know_kinds
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def images() -> Iterator[Path]:
     """The guest template, built once for all from the same cache as `make up`."""
     with tempfile.TemporaryDirectory(prefix="dsecos-images-") as folder:
@@ -24,7 +24,7 @@ def images() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane() -> Iterator[ControlPlane]:
     """A real API server that knows our kinds."""
     with ControlPlane() as plane:
@@ -32,7 +32,7 @@ def plane() -> Iterator[ControlPlane]:
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installed(plane: ControlPlane, images: Path) -> Iterator[Node]:
     """A node that is registered and whose agent runs."""
     node = Node(plane, images)

@@ -9,14 +9,10 @@ Node pve2 has network and directories of its own under the same names, as anothe
 in a network and a mount namespace, and reaches API server and Proxmox at the same loopback addresses.
 """
 
-import asyncio
 import json
-import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,75 +26,14 @@ from dsecos_proxmox_simulator.model import Guest
 from tests.reader import Reader
 
 from ..engines.schedules.history import Histories  # noqa: TID252 - node-agent is no name to be imported
-from ..links.netns import enter  # noqa: TID252
 from .cloud import apply, namespace, obj, stack, start_operator
 from .harness import Object, eventually
+from .machine import Machine
 from .proxmox import ProxmoxNode, make_image
 from .proxmox_agent import DOCKER
 
 FIRST, SECOND = "pve1", "pve2"
 SPACE = "acme"
-
-
-class Machine:
-    """Namespaces that a process keeps; `home` there is `own` here."""
-
-    def __init__(self, home: Path, own: Path) -> None:
-        prepare = f"ip link set lo up && mount --bind {own} {home} && echo && exec sleep 100000"
-        self._holder = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "sh", "-c", prepare],
-            stdout=subprocess.PIPE,
-        )
-        assert self._holder.stdout is not None
-        self._holder.stdout.readline()
-
-    def close(self) -> None:
-        self._holder.kill()
-        self._holder.wait()
-
-    def argv(self, *command: str) -> tuple[str, ...]:
-        """A command that runs there."""
-        return ("nsenter", "--net", "--mount", "--target", str(self._holder.pid), "--", *command)
-
-    def lead(self, port: int) -> None:
-        """Connections to this port of its 127.0.0.1 come to the same port of ours."""
-        made: list[socket.socket] = []
-
-        def listen() -> None:  # a thread of its own: it does not come back from there
-            there = os.open(f"/proc/{self._holder.pid}/ns/net", os.O_RDONLY)
-            enter(there)
-            os.close(there)
-            made.append(socket.create_server(("127.0.0.1", port)))
-
-        thread = threading.Thread(target=listen)
-        thread.start()
-        thread.join()
-        threading.Thread(target=lambda: asyncio.run(_lead(made[0], port)), daemon=True).start()
-
-
-async def _lead(listener: socket.socket, port: int) -> None:
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there, back = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(_pump(reader, back), _pump(there, writer))
-
-    server = await asyncio.start_server(accept, sock=listener)
-    async with server:
-        await server.serve_forever()
-
-
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(1 << 16):
-            sink.write(data)
-            await sink.drain()
-    except OSError:
-        pass
-    finally:
-        sink.close()
 
 
 class Pair:

@@ -36,3 +36,9 @@ def test_primary_address_is_one_of_ours() -> None:
     if address is not None:
         with socket.socket() as listener:
             listener.bind((address, 0))
+
+
+def test_the_mtu_of_an_address_is_its_interfaces() -> None:
+    assert facts.mtu_of("127.0.0.1") == int(Path("/sys/class/net/lo/mtu").read_text())
+    assert facts.mtu_of("192.0.2.99") is None
+    assert facts.mtu_of(None) is None

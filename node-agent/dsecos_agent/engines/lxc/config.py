@@ -27,6 +27,11 @@ SETTING_LINE = re.compile(r"^(lxc\.\S+) *= *(.*?) *$", re.MULTILINE)
 BOOT_DIGEST = re.compile(r"\b[0-9a-f]{32}\b")
 ROOT_LINE = re.compile(r"^lxc\.rootfs\.path = dir:(\S+)$", re.MULTILINE)
 PORT_LINE = re.compile(r"^lxc\.net\.\d+\.veth\.pair = (\S+)$", re.MULTILINE)
+MTU = re.compile(r"^(lxc\.net\.\d+\.mtu =) \d+$")
+"""Not worth a restart: what is too large for a zone whose packets got smaller, its gateway says to the guest
+(RFC 1191). So every MTU counts as the first one that there was.
+"""
+
 IDMAP_LINE = re.compile(r"^lxc\.idmap = u 0 (\d+) (\d+)$", re.MULTILINE)
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -175,6 +180,10 @@ def _network(config: GuestConfig) -> Iterator[str]:
         yield f"{key}.ipv4.address = {interface.address}"
         if interface.gateway is not None:
             yield f"{key}.ipv4.gateway = {interface.gateway}"
+        if interface.address6 is not None:
+            yield f"{key}.ipv6.address = {interface.address6}"
+        if interface.gateway6 is not None:
+            yield f"{key}.ipv6.gateway = {interface.gateway6}"
         yield f"{key}.flags = up"
 
 
@@ -233,7 +242,7 @@ def render(config: GuestConfig, facts: HostFacts) -> tuple[str, ConfigDigest]:
         *_mounts(config),
         *_network(config),
     ]
-    boot = _hash(fixed)
+    boot = _hash([MTU.sub(r"\1 1500", line) for line in fixed])
     lines = [
         f"# dsecos.io/owner-uid = {plain('owner', config.owner_uid)}",
         "# Written by the node agent; a change by hand is undone.",

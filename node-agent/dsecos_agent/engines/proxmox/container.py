@@ -252,6 +252,7 @@ def _net(interface: NetworkInterface) -> dict[str, str]:
         "ip": f"{interface.address}",
         "type": "veth",
     }
+    found |= options.way6(interface)
     found |= {"gw": f"{interface.gateway}"} if interface.gateway is not None else {}
     return found | ({"mtu": f"{interface.mtu}"} if interface.mtu is not None else {})
 

@@ -248,7 +248,7 @@ def _address_option(device: str) -> str:
 
 def _address(interface: NetworkInterface) -> str:
     gateway = {"gw": f"{interface.gateway}"} if interface.gateway is not None else {}
-    return properties.render({**gateway, "ip": f"{interface.address}"})
+    return properties.render({**gateway, "ip": f"{interface.address}", **options.way6(interface)})
 
 
 def _canonical_address(value: object) -> str:

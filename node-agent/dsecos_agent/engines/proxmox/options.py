@@ -211,6 +211,12 @@ def interfaces_of(config: GuestConfig) -> dict[str, NetworkInterface]:
     return {interface.name: interface for interface in config.interfaces}
 
 
+def way6(interface: NetworkInterface) -> dict[str, str]:
+    """An interface's IPv6 address and gateway, as net[n] of a container and ipconfig[n] of a VM have them."""
+    ways = {"ip6": interface.address6, "gw6": interface.gateway6}
+    return {name: f"{value}" for name, value in ways.items() if value is not None}
+
+
 def digest(settings: Mapping[str, str], owner: Ownership | None, boot: Collection[str]) -> ConfigDigest:
     """Fingerprints of settings; `boot` names those that only a restart changes."""
     whole = [settings, owner.guest if owner else "", owner.owner_uid if owner else ""]
