@@ -15,6 +15,7 @@ from dsecos_cli.commands.diff import diff
 from dsecos_cli.commands.doctor import doctor
 from dsecos_cli.commands.drain import drain, undrain
 from dsecos_cli.commands.enter import console, exec_
+from dsecos_cli.commands.explain import explain
 from dsecos_cli.commands.guests import guests
 from dsecos_cli.commands.logs import logs
 from dsecos_cli.commands.migrate import migrate
@@ -65,6 +66,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "logs": logs,
     "drain": drain,
     "undrain": undrain,
+    "explain": explain,
     "doctor": doctor,
     "version": version,
 }

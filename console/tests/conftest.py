@@ -42,7 +42,7 @@ def dsecos(environment: Path) -> Run:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control_plane() -> Iterator[ControlPlane]:
     """A running control plane that serves dsecos.io."""
     with ControlPlane() as plane:

@@ -22,6 +22,7 @@ TOOLS: Mapping[str, tuple[str, tuple[int, int]]] = {
     "conntrack": ("conntrack", (1, 4)),
     "docker-registry": ("docker-registry", (2, 8)),
     "zstd": ("zstd", (1, 4)),
+    "dnsmasq": ("dnsmasq-base", (2, 80)),
 }
 """Tool -> (Debian package, oldest version that does). LXC maps ids on mounts since 5.0."""
 
