@@ -17,7 +17,7 @@ export UV_PYTHON := /usr/bin/python3
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
-.PHONY: help up down status test lint generate bench schedules clean footprint
+.PHONY: help up down status test test-all lint generate bench schedules clean footprint
 
 help: ## List these targets
 	@echo "DsecOS: bare servers to a hardened private cloud that is driven like Kubernetes"
@@ -53,6 +53,9 @@ lint: .venv/ready ## Check format, style, types, imports between parts, and that
 test: lint ## lint, then all tests on the real things (root)
 	@$(RUN)/dsecos-control-plane build --for-tests
 	$(RUN)/python -m pytest -n 2 $(PYTEST)
+
+test-all: ## test, with all random schedules and all of the many Stacks
+	@DSECOS_TEST_ALL=1 $(MAKE) test
 
 bench: .venv/ready ## Measure against the raw tools that do the same
 	$(RUN)/python -m pytest -s tests/bench $(PYTEST)

@@ -1,7 +1,7 @@
 """The two lanes in which `make test` runs the tests beside each other.
 
-What touches the machine itself (containers, links, nftables, `make up`) is one lane: there is one machine.
-The other lane is what needs processes and API servers of its own alone.
+What touches the machine itself (containers, mounts, links, nftables, `make up`) is one lane: there is one
+machine. The other lane is what needs processes, API servers and network namespaces of its own alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ BESIDE_IT = (
     "node-agent/tests/engines/proxmox",
     "node-agent/tests/engines/test_proxmox.py",
     "node-agent/tests/engines/test_schedules_proxmox.py",
+    "node-agent/tests/firewall",
     "node-agent/tests/guests",
+    "node-agent/tests/hostfirewall",
+    "node-agent/tests/links",
+    "node-agent/tests/names",
 )
 """... and what in them does not touch it."""
 

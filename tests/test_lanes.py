@@ -14,6 +14,8 @@ from tests.lanes import lane
         ("node-agent/tests/node/test_agent.py::test_stopped[a::b]", "machine"),
         ("node-agent/tests/engines/test_lxc.py::TestLxc::test_mounts", "machine"),
         ("node-agent/tests/engines/proxmox/test_places.py::test_one", "beside"),
+        ("node-agent/tests/links/test_transit.py::test_one", "beside"),
+        ("tests/network/test_explain_packets.py::test_one", "beside"),
         ("node-agent/tests/engines/test_proxmox.py::TestContainer::test_mounts", "beside"),
         ("operator/tests/operator_tests/api/test_moves.py::TestMoves::test_one", "beside"),
     ],

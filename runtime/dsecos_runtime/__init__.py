@@ -13,6 +13,7 @@ from dsecos_runtime.controller import (
     ignoring_status,
     own_key,
 )
+from dsecos_runtime.credentials import Credentials
 from dsecos_runtime.errors import (
     ClusterError,
     Conflict,
@@ -37,6 +38,7 @@ from dsecos_runtime.resources import (
     CONFIG_MAP,
     EVENT,
     GUEST,
+    HOST_POLICY,
     LEASE,
     LICENSE,
     NAMESPACE,
@@ -63,6 +65,7 @@ __all__ = [
     "CONFIG_MAP",
     "EVENT",
     "GUEST",
+    "HOST_POLICY",
     "LEASE",
     "LICENSE",
     "NAMESPACE",
@@ -82,6 +85,7 @@ __all__ = [
     "Conditions",
     "Conflict",
     "Controller",
+    "Credentials",
     "CredentialsError",
     "EventRecorder",
     "Forbidden",

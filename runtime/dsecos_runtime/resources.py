@@ -14,6 +14,7 @@ from dsecos_api import (
     VERSION,
     Backup,
     Guest,
+    HostPolicy,
     KubeObject,
     License,
     NetworkZone,
@@ -99,6 +100,7 @@ LICENSE = Resource.of(License)
 BACKUP = Resource.of(Backup)
 GUEST = Resource.of(Guest)
 ZONE_ATTACHMENT = Resource.of(ZoneAttachment)
+HOST_POLICY = Resource.of(HostPolicy)
 
 SECRET: Resource[Object] = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAP: Resource[Object] = Resource("", "v1", "configmaps", "ConfigMap")

@@ -34,7 +34,7 @@ def logging_as_in_a_part() -> None:
     logs.configure("test")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control_plane() -> Iterator[ControlPlane]:
     """A running control plane that serves dsecos.io."""
     with ControlPlane() as plane:

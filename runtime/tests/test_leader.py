@@ -147,13 +147,20 @@ class Counter(Controller):
         return Requeue(0.05)
 
 
-FAST = {"lease": "lease", "lease_duration": 3.0, "lease_renew_deadline": 2.0, "lease_retry": 0.2}
+FAST = {"lease_duration": 3.0, "lease_renew_deadline": 2.0}
+LONG = {"lease_duration": 900.0, "lease_renew_deadline": 600.0}
+"""Longer than anybody waits here."""
 
 
 class TestTwoProcesses:
     @pytest.fixture
     async def pair(
-        self, start: Start, cluster: Cluster, config_map: Make, gateway: Gateway
+        self,
+        request: pytest.FixtureRequest,
+        start: Start,
+        cluster: Cluster,
+        config_map: Make,
+        gateway: Gateway,
     ) -> list[tuple[Run, Counter]]:
         """Two processes, of which the first leads and reaches the API server through the gateway."""
         await cluster.apply(CONFIG_MAP, config_map())
@@ -165,7 +172,7 @@ class TestTwoProcesses:
                 made.append(Counter(runtime))
                 return made
 
-            run = start(make, **FAST, **kubeconfig)
+            run = start(make, lease="lease", lease_retry=0.2, **request.param, **kubeconfig)
             await async_until(lambda m=made: m)  # type: ignore[misc]
             if not pair:
                 await async_until(lambda m=made: m[0].passes)  # type: ignore[misc]
@@ -173,30 +180,28 @@ class TestTwoProcesses:
         await asyncio.sleep(1.0)
         return pair
 
+    @pytest.mark.parametrize("pair", [LONG], indirect=True, ids=["long"])
     async def test_one_works_at_a_time_and_hands_over_at_a_stop(
         self, pair: list[tuple[Run, Counter]], cluster: Cluster, namespace: str
     ) -> None:
         (first, _), (second, waiting) = pair
         assert second.runtime.cache.ready(), "the stand-by is warm"
         assert not waiting.passes
-        stopped = now()
         assert await first.end() == 0
-        await async_until(lambda: waiting.passes)
-        assert waiting.passes[0] - stopped < 3.0, "it did not wait for the lease to run out"
+        await async_until(lambda: waiting.passes)  # it does not wait for the lease to run out
         assert (first.runtime.epoch, second.runtime.epoch) == (1, 2)
         assert (await cluster.get(CONFIG_MAP, "worker", namespace))["data"] == {"epoch": "2"}
 
+    @pytest.mark.parametrize("pair", [FAST], indirect=True, ids=["fast"])
     async def test_one_that_loses_its_way_to_the_api_ends_before_the_other_begins(
         self, pair: list[tuple[Run, Counter]], gateway: Gateway
     ) -> None:
         (first, working), (_, waiting) = pair
         await gateway.cut()
         assert await first.code() == 1
-        ended = now()
         assert not waiting.passes
         await async_until(lambda: waiting.passes)
         assert working.passes[-1] < waiting.passes[0]
-        assert waiting.passes[0] - ended < 3.0
 
 
 async def test_a_heartbeat_renews_the_lease(cluster: Cluster, namespace: str) -> None:

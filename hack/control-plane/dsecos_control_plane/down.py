@@ -20,7 +20,7 @@ def down(settings: Settings, steps: Steps) -> None:
     backend = lifecycle.choose_backend(settings)
     with steps.step("Agent and operator"):
         backend.remove(CONTROLLERS)
-    with steps.step("Guests, links, firewall, mounts") as say:
+    with steps.step("Guests, name servers, links, firewall, mounts") as say:
         removed = host.release(settings)
         say(", ".join(f"{len(names)} {what}" for what, names in removed.items() if names))
     with steps.step("Registry and control plane"):

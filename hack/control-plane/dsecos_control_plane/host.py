@@ -1,5 +1,5 @@
-"""What an instance may have left on the host, and its removal: guests, cgroups, links, nftables tables,
-mounts, loop devices.
+"""What an instance may have left on the host, and its removal: guests, cgroups, name servers, links, nftables
+tables, mounts, loop devices.
 
 Everything is found on the host by this instance's names, never remembered, so it works after a crash at any
 point and may be repeated. Data inside `DSECOS_HOME` stays.
@@ -7,9 +7,11 @@ point and may be repeated. Data inside `DSECOS_HOME` stays.
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,6 +26,9 @@ STOP_SECONDS = 20
 """How long a guest may take to shut down before it is killed."""
 
 CGROUPS = Path("/sys/fs/cgroup")
+
+NAME_SERVER_SECONDS = 5
+"""How long a name server may take to end before it is killed."""
 
 UNMOUNT_SECONDS = 15
 """How long a mount may be busy, by what is just ending."""
@@ -88,7 +93,7 @@ def _kill_unreachable_guests(lxc: Path) -> list[str]:
 
 def tables(settings: Settings) -> list[str]:
     """Return this instance's nftables tables as `family name`."""
-    ours = {settings.instance, configs.firewall_table(settings)}
+    ours = {settings.instance, f"{settings.instance}_host", configs.firewall_table(settings)}
     try:
         listed = json.loads(run(["nft", "--json", "list", "tables"]))["nftables"]
     except CommandError:
@@ -118,6 +123,32 @@ def remove_links(settings: Settings) -> list[str]:
         if not succeeds(["ip", "link", "delete", link]) and link in links(settings):
             run(["ip", "link", "delete", link])
     return found
+
+
+def name_servers(settings: Settings) -> list[psutil.Process]:
+    """Return this instance's dnsmasq processes: those that read their names in its home."""
+    ours = f"--addn-hosts={settings.home}/"
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(word.startswith(ours) for word in process.info["cmdline"] or [])
+    ]
+
+
+def end_name_servers(settings: Settings) -> list[str]:
+    """End them, remove their files, and return the bridges that they served."""
+    found = name_servers(settings)
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                end(process)
+        _, alive = psutil.wait_procs(found, NAME_SERVER_SECONDS)
+        if not alive:
+            break
+    shutil.rmtree(settings.run / "names", ignore_errors=True)
+    words = (word for process in found for word in process.info["cmdline"])
+    option = "--interface="
+    return sorted({word.removeprefix(option) for word in words if word.startswith(option)})
 
 
 def unmount(settings: Settings) -> list[str]:
@@ -184,6 +215,7 @@ def release(settings: Settings) -> dict[str, list[str]]:
     return {
         "guests": stop_guests(settings),
         "cgroups": remove_cgroups(settings),
+        "name servers": end_name_servers(settings),
         "links": remove_links(settings),
         "tables": remove_tables(settings),
         "mounts": unmount(settings),

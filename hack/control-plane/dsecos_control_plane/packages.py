@@ -15,6 +15,7 @@ REASONS = {
     "bubblewrap": "compose files are loaded without privileges and network",
     "ca-certificates": "trust in public registries",
     "conntrack": "established connections end when a rule that allowed them goes",
+    "dnsmasq-base": "names in zones; the package without a service",
     "docker-registry": "serves the catalog's images to the guests",
     "iproute2": "links and addresses, for people and tests",
     "lxc": "runs the guests",

@@ -1,5 +1,6 @@
 """What an instance leaves on the host is found by name and removed; what others have stays."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,13 +41,33 @@ def test_tables_go_and_foreign_ones_stay(settings: Settings, foreign_table: str)
     own = [
         ("inet", settings.instance),
         ("bridge", settings.instance),
+        ("inet", f"{settings.instance}_host"),
         ("inet", configs.firewall_table(settings)),
     ]
     for family, name in own:
         run(["nft", "add", "table", family, name])
-    assert len(host.remove_tables(settings)) == 3
+    assert len(host.remove_tables(settings)) == 4
     assert host.tables(settings) == []
     assert foreign_table.split()[1] in run(["nft", "list", "tables"])
+
+
+def test_name_servers_end_and_those_of_others_go_on(settings: Settings) -> None:
+    bridge = f"{settings.link_prefix}z0123abcd"
+    folder, foreign = settings.run / "names", settings.home.with_name(f"{settings.home.name}-foreign")
+    folder.mkdir(parents=True)
+    foreign.mkdir()
+    # No port, so that nobody else's is in the way; otherwise as the agent begins one.
+    common = ("--conf-file=", "--port=0", f"--interface={bridge}", "--no-hosts", "--no-resolv")
+    for place in (folder, foreign):
+        run(["dnsmasq", f"--addn-hosts={place}/{bridge}.hosts", f"--pid-file={place}/pid", *common])
+    try:
+        assert host.end_name_servers(settings) == [bridge]
+        assert host.name_servers(settings) == []
+        assert not folder.exists()
+        assert Path("/proc", (foreign / "pid").read_text().strip()).exists()
+    finally:
+        run(["kill", (foreign / "pid").read_text().strip()])
+        shutil.rmtree(foreign)
 
 
 def test_mounts_and_loop_devices_go_the_innermost_first(settings: Settings) -> None:
