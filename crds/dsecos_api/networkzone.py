@@ -24,7 +24,7 @@ class EncapsulationType(StrEnum):
 
 
 class Encapsulation(ApiModel):
-    """How the zone spans nodes. `vlan` has no controller in this version."""
+    """How the zone spans nodes. Whichever it is, the zone is routed between them."""
 
     model_config = ConfigDict(
         json_schema_extra=schema(
@@ -37,14 +37,16 @@ class Encapsulation(ApiModel):
     )
 
     type: EncapsulationType = Field(
-        description="local: its guests reach those on the same node. vxlan: those on every node. vlan: not in"
-        " this version."
+        description="local: its guests reach those on the same node. vxlan: those on every node, by UDP."
+        " vlan: those on every node, by 802.1Q on the link that has the node's tunnel address; the switch has"
+        " to carry the id between the nodes, and to nobody else."
     )
     id: int | None = Field(
         default=None,
         ge=1,
         le=16777215,
-        description="VXLAN network identifier or 802.1Q id. Unset: allocated.",
+        description="VXLAN network identifier or 802.1Q id; each of them is a space of its own. Unset:"
+        " allocated, an 802.1Q id from the operator's DSECOS_VLAN_IDS.",
     )
 
 

@@ -71,7 +71,12 @@ def consents(zone: NetworkZone, zones: Mapping[ZoneKey, NetworkZone]) -> list[Co
     ]
 
 
+def encapsulation(zone: NetworkZone) -> EncapsulationType:
+    """How the zone spans nodes. Unset: local."""
+    wanted = zone.spec.encapsulation
+    return wanted.type if wanted is not None else EncapsulationType.LOCAL
+
+
 def spans_nodes(zone: NetworkZone) -> bool:
     """Whether the zone's guests reach, and are reached from, other nodes than their own."""
-    encapsulation = zone.spec.encapsulation
-    return encapsulation is not None and encapsulation.type != EncapsulationType.LOCAL
+    return encapsulation(zone) != EncapsulationType.LOCAL

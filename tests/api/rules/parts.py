@@ -224,7 +224,12 @@ ENCAPSULATION: Rules = {
         cel("a local zone has no id", [{"type": "local"}], [{"type": "local", "id": 5}]),
         cel(
             "an 802.1Q id lies between 1 and 4094",
-            [{"type": "vlan", "id": 4094}, {"type": "vlan"}, {"type": "vxlan", "id": 4095}],
+            [
+                {"type": "vlan", "id": 4094},
+                {"type": "vlan", "id": 1},
+                {"type": "vlan"},
+                {"type": "vxlan", "id": 4095},
+            ],
             [{"type": "vlan", "id": 4095}],
         ),
     ),
