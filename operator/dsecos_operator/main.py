@@ -42,7 +42,7 @@ async def build(runtime: Runtime, settings: OperatorSettings) -> Sequence[Contro
         LicenseController(runtime),
         BackupPlaceholder(runtime),
         NodeController(runtime, settings.rules()),
-        ZoneController(runtime, settings.zone_networks),
+        ZoneController(runtime, settings.zone_networks, settings.vlan_ids),
         StackController(runtime, settings, renderer),
         HostPolicyController(runtime, settings.host_firewall_max_unavailable),
     ]

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dsecos_operator.rendering import Confinement
 from dsecos_operator.scheduling.model import PortKey, Rules
+from dsecos_operator.zones.ids import LARGEST_VLAN_ID, VLAN_IDS, IdRange
 
 Network = IPv4Network | IPv6Network
 
@@ -25,6 +26,16 @@ PRIVATE: tuple[Network, ...] = (
 
 def _listed(value: Any) -> Any:
     return [each.strip() for each in value.split(",")] if isinstance(value, str) else value
+
+
+def _vlan_ids(value: Any) -> Any:
+    """Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    first, _, last = (each.strip() for each in value.partition("-"))
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= LARGEST_VLAN_ID):
+        raise ValueError(f"write the first and the last id as 3000-3999, between 1 and {LARGEST_VLAN_ID}")
+    return IdRange(int(first), int(last))
 
 
 class OperatorSettings(BaseSettings):
@@ -76,6 +87,11 @@ class OperatorSettings(BaseSettings):
     zone_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)] = PRIVATE
     """Networks that zones may take theirs from, separated by commas: whoever may make a zone decides what
     lies behind its addresses on the nodes that have it, so keep your servers' networks out.
+    """
+
+    vlan_ids: Annotated[IdRange, NoDecode, BeforeValidator(_vlan_ids)] = VLAN_IDS
+    """802.1Q ids that are given to zones of encapsulation vlan that ask for none, as `first-last`: leave out
+    those that your switches use for anything else.
     """
 
     @property

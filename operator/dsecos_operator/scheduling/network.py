@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from dsecos_api import NetworkZone, Node, Reason
-from dsecos_api.peering import spans_nodes
+from dsecos_api.networkzone import EncapsulationType
+from dsecos_api.peering import encapsulation
 
 from dsecos_operator.scheduling.addresses import ipv6
 from dsecos_operator.scheduling.obstacle import Obstacle
 
-VXLAN = "zone/vxlan"
 IPV6 = "zone/ipv6"
 
-OVERHEAD = 50
-"""Bytes that VXLAN over IPv4 takes: Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348, section 5)."""
+OVERHEAD = {EncapsulationType.LOCAL: 0, EncapsulationType.VXLAN: 50, EncapsulationType.VLAN: 0}
+"""Bytes that it takes of the tunnel interface's MTU. VXLAN over IPv4: Ethernet 14, VXLAN 8, UDP 8, IPv4 20
+(RFC 7348, section 5). A link's MTU does not count the tag of 802.1Q (IEEE 802.3ac).
+"""
 DEFAULT_MTU = 1500
 """Bytes: what Ethernet carries; assumed of a node that does not tell."""
 LEAST_MTU = 576
@@ -29,14 +31,18 @@ LEAST_MTU6 = 1280
 class Asks:
     """What a zone asks of each node that it is on. As it stands: nothing."""
 
-    spans: bool = False
-    """Its guests reach those on other nodes."""
+    encapsulation: EncapsulationType = EncapsulationType.LOCAL
     ipv6: bool = False
+
+    @property
+    def spans(self) -> bool:
+        """Whether its guests reach those on other nodes."""
+        return self.encapsulation != EncapsulationType.LOCAL
 
     @property
     def capabilities(self) -> tuple[str, ...]:
         """Of Node.status.capabilities."""
-        return (*((VXLAN,) if self.spans else ()), *((IPV6,) if self.ipv6 else ()))
+        return (*((f"zone/{self.encapsulation}",) if self.spans else ()), *((IPV6,) if self.ipv6 else ()))
 
     @property
     def least_mtu(self) -> int:
@@ -46,10 +52,13 @@ class Asks:
 
 NOTHING = Asks()
 
+COMMONLY = {"zone/vlan": " (802.1Q)"}
+"""What administrators call a capability, where its name does not say so."""
+
 
 def asks(zone: NetworkZone) -> Asks:
     """What this zone asks."""
-    return Asks(spans_nodes(zone), ipv6(zone.spec.cidrs) is not None)
+    return Asks(encapsulation(zone), ipv6(zone.spec.cidrs) is not None)
 
 
 def tunnel_address(node: Node) -> str | None:
@@ -62,9 +71,9 @@ def tunnel_address(node: Node) -> str | None:
         return None
 
 
-def room(node: Node) -> int:
+def room(node: Node, wanted: Asks) -> int:
     """Bytes of the largest packet of a zone that the node can take to another one."""
-    return (node.status.tunnel_mtu or DEFAULT_MTU) - OVERHEAD
+    return (node.status.tunnel_mtu or DEFAULT_MTU) - OVERHEAD[wanted.encapsulation]
 
 
 def lacks(node: Node, wanted: Asks) -> Iterator[Obstacle]:
@@ -73,18 +82,25 @@ def lacks(node: Node, wanted: Asks) -> Iterator[Obstacle]:
     for capability in wanted.capabilities:
         if capability not in known:
             # One whose agent has not told what it can do may have it.
-            yield Obstacle(f"it lacks {capability}", passing=not known, reason=Reason.NODE_INCAPABLE)
+            why = f"it lacks {capability}{COMMONLY.get(capability, '')}"
+            yield Obstacle(why, passing=not known, reason=Reason.NODE_INCAPABLE)
     if not wanted.spans:
         return
     if tunnel_address(node) is None:
         yield _no_address(node)
-    if room(node) < wanted.least_mtu:
-        kind = "a zone with IPv6" if wanted.ipv6 else "a zone"
-        why = (
-            f"the MTU {node.status.tunnel_mtu} of its tunnel interface is too small: {kind} needs"
-            f" {wanted.least_mtu + OVERHEAD} ({wanted.least_mtu} and {OVERHEAD} for VXLAN)"
-        )
-        yield Obstacle(why, passing=False, reason=Reason.MTU_TOO_SMALL)
+    if room(node, wanted) < wanted.least_mtu:
+        yield _too_small(node, wanted)
+
+
+def _too_small(node: Node, wanted: Asks) -> Obstacle:
+    kind = "a zone with IPv6" if wanted.ipv6 else "a zone"
+    overhead = OVERHEAD[wanted.encapsulation]
+    parts = f" ({wanted.least_mtu} and {overhead} for VXLAN)" if overhead else ""
+    why = (
+        f"the MTU {node.status.tunnel_mtu} of its tunnel interface is too small: {kind} needs"
+        f" {wanted.least_mtu + overhead}{parts}"
+    )
+    return Obstacle(why, passing=False, reason=Reason.MTU_TOO_SMALL)
 
 
 def _no_address(node: Node) -> Obstacle:
@@ -92,5 +108,5 @@ def _no_address(node: Node) -> Obstacle:
     found = (told.tunnel or told.management) if told is not None else None
     if found is None:
         return Obstacle("it has told no tunnel address", passing=True, reason=Reason.NODE_INCAPABLE)
-    why = f"its tunnel address {found} is not one of IPv4, which VXLAN needs here; set spec.addresses.tunnel"
+    why = f"its tunnel address {found} is not one of IPv4, as the zone needs it; set spec.addresses.tunnel"
     return Obstacle(why, passing=False, reason=Reason.NODE_INCAPABLE)

@@ -9,7 +9,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import NamedTuple
 
 from dsecos_api import NetworkZone, Node, Reason
-from dsecos_api.networkzone import EncapsulationType
 
 from dsecos_operator.rendering.refused import Refused
 from dsecos_operator.scheduling import addresses
@@ -47,11 +46,6 @@ def check(
     Raises Refused (CidrInvalid, CidrOverlaps, Unsupported).
     """
     spec = zone.spec
-    if spec.encapsulation is not None and spec.encapsulation.type == EncapsulationType.VLAN:
-        raise Refused(
-            Reason.UNSUPPORTED,
-            "spec.encapsulation.type: vlan is not available in this version; use vxlan, or local",
-        )
     cidr, cidr6 = addresses.ipv4(spec.cidrs), addresses.ipv6(spec.cidrs)
     if cidr is None:
         raise Refused(

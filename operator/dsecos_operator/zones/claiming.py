@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from dsecos_api import NetworkZone
 from dsecos_api.networkzone import NetworkZoneStatus
+from dsecos_api.peering import encapsulation
 from dsecos_runtime import NETWORK_ZONE, ZONE_ATTACHMENT, Conflict, Key, Runtime, fault_point
 
 from dsecos_operator.zones import ids
@@ -22,8 +23,10 @@ class Claiming:
     still arrive: so all zones are read anew, and what was tried is remembered until it is seen.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, vlan_ids: ids.IdRange) -> None:
+        """`vlan_ids`: those that are given to zones that ask for none."""
         self._runtime = runtime
+        self._vlan_ids = vlan_ids
         self._lock = asyncio.Lock()
         self._promised: dict[str, int] = {}
 
@@ -37,13 +40,14 @@ class Claiming:
             fresh = next((each for each in zones if each.uid == zone.uid), None)
             if fresh is None or fresh.deleting:
                 raise Conflict("the zone is gone, or was replaced")
-            known = ids.claims(zones, self._runtime.cache.list(ZONE_ATTACHMENT))
+            attachments = self._runtime.cache.list(ZONE_ATTACHMENT)
+            known = ids.claims(encapsulation(fresh), zones, attachments)
             seen = {holder.uid for holder in known.values()}
             present = {each.uid for each in zones}
             self._promised = {
                 uid: number for uid, number in self._promised.items() if uid in present and uid not in seen
             }
-            number = ids.choose(fresh, zones, known, self._promised)
+            number = ids.choose(fresh, zones, known, self._promised, self._vlan_ids)
             self._promised[zone.uid] = number
             await self._runtime.status.write(NETWORK_ZONE, fresh, claimed(number), urgent=True)
             written = self._runtime.cache.get(NETWORK_ZONE, Key.of(zone))

@@ -23,6 +23,7 @@ from dsecos_runtime import (
 from dsecos_operator.rendering.refused import Refused
 from dsecos_operator.zones import plan
 from dsecos_operator.zones.claiming import Claiming
+from dsecos_operator.zones.ids import IdRange
 from dsecos_operator.zones.network import Verdict, judge
 from dsecos_operator.zones.observe import Observed, observe
 from dsecos_operator.zones.status import status
@@ -35,12 +36,14 @@ class ZoneController(Controller):
     name = "zone"
     outputs = (ZONE_ATTACHMENT,)
 
-    def __init__(self, runtime: Runtime, allowed: Sequence[IPv4Network | IPv6Network]) -> None:
-        """`allowed`: networks that zones may take theirs from."""
+    def __init__(
+        self, runtime: Runtime, allowed: Sequence[IPv4Network | IPv6Network], vlan_ids: IdRange
+    ) -> None:
+        """`allowed`: networks that zones may take theirs from. `vlan_ids`: 802.1Q ids that are given out."""
         super().__init__()
         self._runtime = runtime
         self._allowed = allowed
-        self._claiming = Claiming(runtime)
+        self._claiming = Claiming(runtime, vlan_ids)
         self.inputs = WakeUps(runtime.cache).inputs()
 
     async def reconcile(self, key: Key) -> Requeue | None:

@@ -1,7 +1,7 @@
-"""Which zone has which VXLAN network identifier (VNI). Pure.
+"""Which zone has which id: a VXLAN network identifier (VNI), or the 802.1Q id of a VLAN. Pure.
 
-A claim lies in the zone's status; what nodes were told of it says the same. What is taken is computed from
-all of them each time.
+The two are spaces of their own. A claim lies in the zone's status; what nodes were told of it says the same.
+What is taken is computed from all of them each time.
 """
 
 from __future__ import annotations
@@ -12,14 +12,30 @@ from typing import NamedTuple
 
 from dsecos_api import NetworkZone, Reason, ZoneAttachment
 from dsecos_api.networkzone import EncapsulationType
+from dsecos_api.peering import encapsulation, spans_nodes
 
 from dsecos_operator.rendering.refused import Refused
 from dsecos_operator.zones.check import age
 
-FIRST = 2**16
-"""The ids below are left to those who choose theirs by hand."""
-LAST = 2**24 - 1
-"""The largest VNI (RFC 7348, section 5)."""
+LARGEST_VLAN_ID = 4094
+"""The smallest is 1: 0 is no VLAN's, and 4095 is reserved (IEEE 802.1Q-2022, table 9-2)."""
+
+
+class IdRange(NamedTuple):
+    """Ids that are given to zones that ask for none: from the first to the last, and these two."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        """As it is set."""
+        return f"{self.first}-{self.last}"
+
+
+VNIS = IdRange(2**16, 2**24 - 1)
+"""Those below are left to people who choose theirs by hand; the last is the largest (RFC 7348, section 5)."""
+VLAN_IDS = IdRange(3000, 3999)
+"""Unless an administrator says otherwise. VLANs are shared with the site's switches."""
 
 
 class Holder(NamedTuple):
@@ -30,19 +46,21 @@ class Holder(NamedTuple):
     """Namespace and name, as people write them."""
 
 
-def claims(zones: Iterable[NetworkZone], attachments: Iterable[ZoneAttachment]) -> dict[int, Holder]:
-    """Who has which id. Where more than one says that it has it, one that is in use goes before one that is
-    not, then the older one.
+def claims(
+    space: EncapsulationType, zones: Iterable[NetworkZone], attachments: Iterable[ZoneAttachment]
+) -> dict[int, Holder]:
+    """Who has which id of a space. Where more than one says that it has it, one that is in use goes before
+    one that is not, then the older one.
     """
     found: dict[int, Holder] = {}
     used: dict[str, int] = {}
     owners: dict[str, Holder] = {}
     for each in attachments:
-        if each.spec.transit is not None:
+        if each.spec.transit is not None and each.spec.encapsulation.type == space:
             ref = each.spec.zone_ref
             used.setdefault(ref.uid, each.spec.transit.id)
             owners.setdefault(ref.uid, Holder(ref.uid, f"{ref.namespace}/{ref.name}"))
-    numbered = [each for each in zones if _is_vxlan(each)]
+    numbered = [each for each in zones if encapsulation(each) == space]
     for zone in sorted(numbered, key=lambda each: (each.uid not in used, age(each))):
         number = used.pop(zone.uid, zone.status.id)
         if number is not None and wish(zone) in (None, number):
@@ -68,21 +86,26 @@ def held_among(
     own = {each.spec.transit.id for each in told if each.spec.zone_ref.uid == zone.uid and each.spec.transit}
     numbers = {zone.status.id, *own} - {None}
     rivals = [each for each in zones if each.status.id in numbers and each.uid != zone.uid]
-    return held(zone, claims([zone, *rivals], told)) if numbers else None
+    return held(zone, claims(encapsulation(zone), [zone, *rivals], told)) if numbers else None
 
 
 def choose(
-    zone: NetworkZone, zones: Sequence[NetworkZone], known: Mapping[int, Holder], promised: Mapping[str, int]
+    zone: NetworkZone,
+    zones: Sequence[NetworkZone],
+    known: Mapping[int, Holder],
+    promised: Mapping[str, int],
+    vlan_ids: IdRange = VLAN_IDS,
 ) -> int:
     """The id that the zone is to have: its own, else the one that it asks for, else a free one.
 
-    `known`: of `claims`. `promised`: ids by UID of zones that may have been written and were not seen since.
-    Raises Refused (IdTaken).
+    `known`: of `claims`, for the zone's space. `promised`: ids by UID of zones that may have been written and
+    were not seen since. `vlan_ids`: free 802.1Q ids are of these. Raises Refused (IdTaken).
     """
     own = held(zone, known)
     if own is not None:
         return own
-    others = {each.uid: each for each in zones if each.uid != zone.uid and _is_vxlan(each)}
+    space = encapsulation(zone)
+    others = {each.uid: each for each in zones if each.uid != zone.uid and encapsulation(each) == space}
     taken = {number: holder.name for number, holder in known.items()}
     for uid, number in promised.items():
         if uid in others:
@@ -92,7 +115,11 @@ def choose(
         return _wished(zone, wanted, others.values(), taken)
     if zone.uid in promised and promised[zone.uid] not in taken:
         return promised[zone.uid]
-    return _free(zone, {*taken, *filter(None, map(wish, others.values()))})
+    among = vlan_ids if space is EncapsulationType.VLAN else VNIS
+    free = _free(zone, among, {*taken, *filter(None, map(wish, others.values()))})
+    if free is None:
+        raise _exhausted(space, among)
+    return free
 
 
 def wish(zone: NetworkZone) -> int | None:
@@ -100,8 +127,9 @@ def wish(zone: NetworkZone) -> int | None:
     return zone.spec.encapsulation.id if zone.spec.encapsulation is not None else None
 
 
-def _is_vxlan(zone: NetworkZone) -> bool:
-    return zone.spec.encapsulation is not None and zone.spec.encapsulation.type == EncapsulationType.VXLAN
+def waits_for_any(zone: NetworkZone) -> bool:
+    """Whether the zone has no id and takes whichever there is."""
+    return spans_nodes(zone) and wish(zone) is None and zone.status.id is None
 
 
 def _wished(zone: NetworkZone, wanted: int, others: Iterable[NetworkZone], taken: Mapping[int, str]) -> int:
@@ -115,17 +143,28 @@ def _wished(zone: NetworkZone, wanted: int, others: Iterable[NetworkZone], taken
     return wanted
 
 
-def _free(zone: NetworkZone, taken: set[int]) -> int:
-    """The search begins somewhere else for each zone, so that the id of one that is gone is not had again at
-    once by the next.
+def _free(zone: NetworkZone, among: IdRange, taken: set[int]) -> int | None:
+    """One that nobody has, None if there is none. The search begins somewhere else for each zone, so that the
+    id of one that is gone is not had again at once by the next.
     """
-    count = LAST - FIRST + 1
+    count = among.last - among.first + 1
     start = int.from_bytes(hashlib.sha256(zone.uid.encode()).digest()[:8], "big") % count
     for step in range(min(count, len(taken) + 1)):
-        number = FIRST + (start + step) % count
+        number = among.first + (start + step) % count
         if number not in taken:
             return number
-    raise Refused(Reason.ID_TAKEN, "every VXLAN network identifier is taken")
+    return None
+
+
+def _exhausted(space: EncapsulationType, among: IdRange) -> Refused:
+    if space is EncapsulationType.VLAN:
+        told = (
+            f"every 802.1Q id of {among} is taken; delete zones, widen DSECOS_VLAN_IDS of the operator, or"
+            " create the zone anew with an id of your choice in spec.encapsulation.id"
+        )
+    else:
+        told = f"every VXLAN network identifier of {among} is taken; delete zones"
+    return Refused(Reason.ID_TAKEN, told)
 
 
 def _taken(number: int, who: str) -> Refused:

@@ -27,8 +27,8 @@ def mtu(
         if not fitting:
             _refuse(zone, nodes)
             return None
-        known = min(map(room, fitting))
-    return min([known, *(room(each) for each in fitting if each.name in on)])
+        known = min(room(each, wanted) for each in fitting)
+    return min([known, *(room(each, wanted) for each in fitting if each.name in on)])
 
 
 def _refuse(zone: NetworkZone, nodes: Sequence[Node]) -> None:

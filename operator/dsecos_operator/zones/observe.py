@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dsecos_api import Guest, NetworkZone, Node, Stack, ZoneAttachment
 from dsecos_api.names import LABEL_ZONE
-from dsecos_api.peering import ZoneKey, by_key, key, spans_nodes
+from dsecos_api.peering import ZoneKey, by_key, encapsulation, key, spans_nodes
 from dsecos_runtime import GUEST, NETWORK_ZONE, NODE, STACK, ZONE_ATTACHMENT, Cache, Key
 
 from dsecos_operator.kinds import node_of
@@ -143,5 +143,7 @@ def _populations(
 
 def _contested(zone: NetworkZone | None, zones: Iterable[NetworkZone]) -> bool:
     """Whether another zone says that it has the same id: then it matters who of them uses it."""
-    number = zone.status.id if zone is not None else None
-    return number is not None and sum(each.status.id == number for each in zones) > 1
+    if zone is None or zone.status.id is None:
+        return False
+    mine = encapsulation(zone), zone.status.id
+    return sum((encapsulation(each), each.status.id) == mine for each in zones) > 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from dsecos_api import Guest, NetworkZone, Node, Stack, ZoneAttachment
 from dsecos_api.names import attachment_name, node_namespace
-from dsecos_api.peering import consents, key
+from dsecos_api.peering import consents, encapsulation, key
 from dsecos_runtime import (
     GUEST,
     NETWORK_ZONE,
@@ -22,7 +22,7 @@ from dsecos_runtime import (
 
 from dsecos_operator.scheduling.network import NOTHING, asks, tunnel_address
 from dsecos_operator.zones import check
-from dsecos_operator.zones.ids import wish
+from dsecos_operator.zones.ids import waits_for_any, wish
 from dsecos_operator.zones.presence import zone_of
 from dsecos_operator.zones.services import services
 
@@ -47,9 +47,8 @@ class WakeUps:
     def _of_zone(self, zone: NetworkZone) -> Iterable[Key]:
         """The zone itself, those that may have waited for its network or id, and its peers."""
         yield Key.of(zone)
-        ids = {wish(zone), zone.status.id} - {None}
         for other in self._cache.list(NETWORK_ZONE):
-            if other.uid != zone.uid and (wish(other) in ids or check.overlap(zone, other)):
+            if other.uid != zone.uid and (_rival(zone, other) or check.overlap(zone, other)):
                 yield Key.of(other)
         yield from self._of_peers(zone)
 
@@ -99,6 +98,13 @@ class WakeUps:
     def _asking(self, _: Node) -> Iterable[Key]:
         """Zones that ask something of the nodes that they are on."""
         return [Key.of(each) for each in self._cache.list(NETWORK_ZONE) if asks(each) != NOTHING]
+
+
+def _rival(zone: NetworkZone, other: NetworkZone) -> bool:
+    """Whether the other one may wait for the id that the zone has or asks for."""
+    ids = {wish(zone), zone.status.id} - {None}
+    same_space = encapsulation(zone) == encapsulation(other)
+    return same_space and bool(ids) and (wish(other) in ids or waits_for_any(other))
 
 
 def _of_attachment(attachment: ZoneAttachment) -> Iterable[Key]:

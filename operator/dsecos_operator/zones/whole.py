@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dsecos_api import Guest, NetworkZone, Node, Stack, ZoneAttachment
-from dsecos_api.peering import ZoneKey, key, spans_nodes
+from dsecos_api.peering import ZoneKey, encapsulation, key, spans_nodes
 
 from dsecos_operator.rendering.refused import Refused
 from dsecos_operator.zones import ids
@@ -73,7 +73,7 @@ class _Cluster:
         """Give the zone its id and status."""
         observed, verdict = self.look(zone)
         if spans_nodes(zone) and verdict.problem is None and observed.number is None:
-            known = ids.claims(self.zones, self._attachments)
+            known = ids.claims(encapsulation(zone), self.zones, self._attachments)
             try:
                 self._write(zone, id=ids.choose(zone, self.zones, known, {}))
             except Refused as refused:

@@ -54,7 +54,7 @@ def node(
 def peer(number: int, **more: Any) -> Node:
     """Node `node-<number>` of a cluster whose nodes can take every zone."""
     values: dict[str, Any] = {
-        "capabilities": ["container/Adopt", "zone/vxlan", "zone/ipv6"],
+        "capabilities": ["container/Adopt", "zone/vxlan", "zone/vlan", "zone/ipv6"],
         "tunnel": f"192.0.2.{number}",
         "tunnel_mtu": 1500,
     }

@@ -35,12 +35,14 @@ def only_on(made: Fleet, name: str) -> None:
     assert [namespace for namespace, _ in made.attachments] == [space(name)]
 
 
-@pytest.mark.parametrize(("kind", "places"), [("vxlan", ["a", "b"]), ("local", ["a", "a"])])
+@pytest.mark.parametrize(
+    ("kind", "places"), [("vxlan", ["a", "b"]), ("vlan", ["a", "b"]), ("local", ["a", "a"])]
+)
 def test_a_stack_leaves_others_of_its_zone_only_if_that_spans_nodes(kind: str, places: list[str]) -> None:
     made = Fleet()
     for name in ("a", "b"):
         able = proxmox(name)
-        capabilities = [*able.status.capabilities, "zone/vxlan"]
+        capabilities = [*able.status.capabilities, "zone/vxlan", "zone/vlan"]
         status = able.status.model_copy(update={"capabilities": capabilities})
         made.add_node(able.model_copy(update={"status": status}))
     made.zones["both"] = zone(name="both", encapsulation={"type": kind})

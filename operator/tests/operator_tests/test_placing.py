@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 from dsecos_api import Reason
+from dsecos_api.networkzone import EncapsulationType
 from dsecos_api.types import GuestType
 from dsecos_operator.rendering import Refused
 from dsecos_operator.scheduling import Rules, Wanted, place, stay
 from dsecos_operator.scheduling.network import Asks
 
 from .objects import node, occupant, peer
+
+VXLAN, VLAN = EncapsulationType.VXLAN, EncapsulationType.VLAN
 
 RULES = Rules(cpu_overcommit=2.0, reserved_ports=frozenset({("TCP", 22)}))
 GI = 2**30
@@ -134,11 +137,19 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], list[Any], Reason, str,
         False,
     ),
     "a zone that it cannot take": (
-        {"asks": Asks(spans=True)},
+        {"asks": Asks(VXLAN)},
         {"capabilities": ["container/Adopt"]},
         [],
         Reason.NODE_INCAPABLE,
         "node-1: it lacks zone/vxlan",
+        True,
+    ),
+    "a zone of 802.1Q on a kernel without": (
+        {"asks": Asks(VLAN)},
+        {"capabilities": ["container/Adopt", "zone/vxlan"]},
+        [],
+        Reason.NODE_INCAPABLE,
+        "node-1: it lacks zone/vlan (802.1Q)",
         True,
     ),
     "a zone that it may be able to take": (
@@ -150,11 +161,19 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], list[Any], Reason, str,
         False,
     ),
     "a zone whose packets do not fit": (
-        {"asks": Asks(spans=True, ipv6=True)},
+        {"asks": Asks(VXLAN, ipv6=True)},
         {"capabilities": ["container/Adopt", "zone/vxlan", "zone/ipv6"], "tunnel_mtu": 1329},
         [],
         Reason.MTU_TOO_SMALL,
         "the MTU 1329 of its tunnel interface is too small: a zone with IPv6 needs 1330",
+        True,
+    ),
+    "a zone whose packets do not fit though a tag takes nothing of them": (
+        {"asks": Asks(VLAN, ipv6=True)},
+        {"capabilities": ["container/Adopt", "zone/vlan", "zone/ipv6"], "tunnel_mtu": 1279},
+        [],
+        Reason.MTU_TOO_SMALL,
+        "the MTU 1279 of its tunnel interface is too small: a zone with IPv6 needs 1280",
         True,
     ),
 }
@@ -175,18 +194,18 @@ def test_a_refusal_names_the_node_and_what_keeps_it(
 
 def test_guests_of_a_zone_that_spans_nodes_may_be_anywhere() -> None:
     nodes, there = [peer(1), peer(2)], [occupant("x", node="node-1")]
-    assert place(wanted(asks=Asks(spans=True)), nodes, there, RULES) == "node-2"
+    assert place(wanted(asks=Asks(VXLAN)), nodes, there, RULES) == "node-2"
     with pytest.raises(Refused, match="is local and lives on node-1"):
         place(wanted(), nodes[1:], there, RULES)
 
 
 def test_a_node_that_can_take_the_zone_is_preferred_to_one_with_more_room() -> None:
     nodes = [peer(1, memory="2Gi"), node("node-2", capabilities=["container/Adopt"])]
-    assert place(wanted(asks=Asks(spans=True)), nodes, [], RULES) == "node-1"
+    assert place(wanted(asks=Asks(VXLAN)), nodes, [], RULES) == "node-1"
 
 
 def test_who_is_on_a_node_that_cannot_take_its_zone_any_more_stays_there() -> None:
-    stay(wanted(asks=Asks(spans=True)), node(), "node-1", [occupant("shop")], RULES)
+    stay(wanted(asks=Asks(VXLAN)), node(), "node-1", [occupant("shop")], RULES)
 
 
 def test_every_node_is_named() -> None:

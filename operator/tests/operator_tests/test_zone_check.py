@@ -80,8 +80,6 @@ def test_an_ipv6_network_that_cannot_be_one(cidr6: str, told: str) -> None:
 
 
 def test_what_this_version_does_not_have_is_said() -> None:
-    vlan = refusal(zone(encapsulation={"type": "vlan", "id": 5}))
-    assert (vlan.reason, "vlan" in vlan.message, "vxlan" in vlan.message) == (Reason.UNSUPPORTED, True, True)
     ipv6 = refusal(zone("fd00:20::/64"))
     assert ipv6.reason == Reason.UNSUPPORTED
     assert "name an IPv4 network as well" in ipv6.message

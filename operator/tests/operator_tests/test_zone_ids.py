@@ -1,4 +1,4 @@
-"""VXLAN identifiers: one zone has one, and keeps it."""
+"""VXLAN network identifiers and 802.1Q ids: one zone has one of its space, and keeps it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,41 @@ from typing import Any
 
 import pytest
 from dsecos_api import NetworkZone, Reason, ZoneAttachment
+from dsecos_api.networkzone import EncapsulationType
+from dsecos_api.peering import encapsulation
 from dsecos_operator.rendering import Refused
+from dsecos_operator.settings import OperatorSettings
 from dsecos_operator.zones import ids
 from dsecos_operator.zones.whole import settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from pydantic import ValidationError
 
 from .objects import peer, placed, zone
 
+VXLAN, VLAN = EncapsulationType.VXLAN, EncapsulationType.VLAN
+FEW = ids.IdRange(3000, 3002)
+"""Fewer 802.1Q ids than there are zones."""
 
-def spanning(name: str, number: int | None = None, *, second: int = 0, has: int | None = None) -> NetworkZone:
+
+def spanning(
+    name: str,
+    number: int | None = None,
+    *,
+    second: int = 0,
+    has: int | None = None,
+    by: EncapsulationType = VXLAN,
+) -> NetworkZone:
     """A zone that was made in a second; `number` is what it asks for, `has` what its status says."""
-    encapsulation: dict[str, Any] = {"type": "vxlan"} | ({"id": number} if number else {})
+    encapsulation: dict[str, Any] = {"type": by} | ({"id": number} if number else {})
     made = {"creationTimestamp": f"2026-01-01T00:00:{second:02}Z", "uid": f"{name}-{second}"}
     return zone(name=name, metadata=made, status={"id": has}, encapsulation=encapsulation)
 
 
 def choose(this: NetworkZone, *others: NetworkZone, attachments: tuple[ZoneAttachment, ...] = ()) -> int:
     zones = [*others, this]
-    return ids.choose(this, zones, ids.claims(zones, attachments), {})
+    return ids.choose(this, zones, ids.claims(encapsulation(this), zones, attachments), {}, FEW)
 
 
 def attached(this: NetworkZone) -> tuple[ZoneAttachment, ...]:
@@ -67,7 +82,7 @@ class TestChoice:
         assert choose(spanning("a"), spanning("b", first, second=5)) != first
 
     def test_ids_that_people_choose_are_left_to_them(self) -> None:
-        assert ids.FIRST <= choose(spanning("a")) <= ids.LAST
+        assert ids.VNIS.first <= choose(spanning("a")) <= ids.VNIS.last
 
     def test_the_next_zone_does_not_get_the_id_of_the_one_before(self) -> None:
         assert choose(spanning("a")) != choose(spanning("a", second=1))
@@ -100,6 +115,50 @@ class TestChoice:
         assert ids.choose(one, [one, other], {}, {one.uid: first}) == first
 
 
+class TestSpaces:
+    def test_a_vxlan_and_a_vlan_may_have_the_same_number(self) -> None:
+        there = spanning("old", 7, has=7)
+        assert choose(spanning("young", 7, second=1, by=VLAN), there, attachments=attached(there)) == 7
+        there = spanning("old", 7, has=7, by=VLAN)
+        assert choose(spanning("young", 7, second=1), there, attachments=attached(there)) == 7
+
+    def test_an_id_of_802_1q_is_given_from_those_that_are_set_and_may_be_asked_for_beside_them(self) -> None:
+        assert choose(spanning("a", by=VLAN)) in range(FEW.first, FEW.last + 1)
+        assert choose(spanning("a", 42, by=VLAN)) == 42
+        assert choose(spanning("a", has=42, by=VLAN)) == 42, "one of a range of before"
+
+    def test_where_all_are_taken_it_is_said_what_to_do(self) -> None:
+        others = [spanning(f"z{number}", has=number, by=VLAN) for number in range(FEW.first, FEW.last)]
+        wishing = spanning("wishing", FEW.last, by=VLAN)
+        with pytest.raises(
+            Refused, match="3000-3002 is taken; delete zones, widen DSECOS_VLAN_IDS"
+        ) as caught:
+            choose(spanning("a", by=VLAN), *others, wishing)
+        assert caught.value.reason == Reason.ID_TAKEN
+        assert choose(spanning("a", by=VLAN), *others, spanning("vxlan", FEW.last)) == FEW.last
+
+    def test_nodes_tell_of_a_vlan_that_its_zone_was_forced_away_from(self) -> None:
+        there = attached(spanning("gone", 7, has=7, by=VLAN))
+        with pytest.raises(Refused, match="7 is taken: NetworkZone acme/gone has it"):
+            choose(spanning("new", 7, second=1, by=VLAN), attachments=there)
+        assert choose(spanning("new", 7, second=1), attachments=there) == 7
+
+
+class TestSetting:
+    @pytest.mark.parametrize(("text", "first", "last"), [("1-4094", 1, 4094), (" 77 - 77 ", 77, 77)])
+    def test_ids_are_set_as_the_first_and_the_last(self, text: str, first: int, last: int) -> None:
+        assert OperatorSettings(vlan_ids=text).vlan_ids == (first, last)
+        assert OperatorSettings().vlan_ids == (3000, 3999)
+
+    @pytest.mark.parametrize("text", ["0-9", "4000-4095", "9-8", "7", "", "-", "1-2-3", "a-b", "1,2"])
+    def test_what_is_no_range_of_802_1q_ids_is_refused(
+        self, text: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DSECOS_VLAN_IDS", text)
+        with pytest.raises(ValidationError, match="as 3000-3999, between 1 and 4094"):
+            OperatorSettings()
+
+
 @dataclass
 class Server:
     """Zones by name, and how many were ever made."""
@@ -112,7 +171,7 @@ class Claims(RuleBasedStateMachine):
     """Users make and delete zones; operators claim, die on the way, and succeed each other.
 
     What `ids` is given is what the API server has, as `Claiming` reads it; between its read and its write no
-    other claim happens, but a write, or the answer to it, may be lost.
+    other claim happens, but a write, or the answer to it, may be lost. There are fewer 802.1Q ids than zones.
     """
 
     names = st.sampled_from(["a", "b", "c", "d", "e"])
@@ -123,11 +182,15 @@ class Claims(RuleBasedStateMachine):
         self.promised: dict[str, int] = {}
         self.seen: dict[str, int] = {}
 
-    @rule(name=names, number=st.one_of(st.none(), st.integers(1, 3), st.just(ids.LAST)))
-    def apply(self, name: str, number: int | None) -> None:
+    @rule(
+        name=names,
+        number=st.one_of(st.none(), st.integers(1, 2), st.just(FEW.last)),
+        by=st.sampled_from([VXLAN, VLAN]),
+    )
+    def apply(self, name: str, number: int | None, by: EncapsulationType) -> None:
         """Several may be made in the same second."""
         if name not in self.server.zones:
-            self.server.zones[name] = spanning(name, number, second=self.server.made // 3 % 60)
+            self.server.zones[name] = spanning(name, number, second=self.server.made // 3 % 60, by=by)
             fresh = self.server.zones[name].metadata.model_copy(update={"uid": f"uid-{self.server.made}"})
             self.server.zones[name] = self.server.zones[name].model_copy(update={"metadata": fresh})
             self.server.made += 1
@@ -145,7 +208,8 @@ class Claims(RuleBasedStateMachine):
             return
         zones = list(self.server.zones.values())
         try:
-            number = ids.choose(this, zones, ids.claims(zones, ()), self.promised)
+            known = ids.claims(encapsulation(this), zones, ())
+            number = ids.choose(this, zones, known, self.promised, FEW)
         except Refused:
             return
         self.promised[this.uid] = number
@@ -162,11 +226,15 @@ class Claims(RuleBasedStateMachine):
 
     @invariant()
     def no_two_zones_have_the_same_id(self) -> None:
-        """Nor does anybody have another one than the one that was asked for."""
-        numbers = [each.status.id for each in self.server.zones.values() if each.status.id is not None]
-        assert len(numbers) == len(set(numbers))
-        for each in self.server.zones.values():
-            assert each.status.id is None or ids.wish(each) in (None, each.status.id)
+        """Of one space; nor does anybody have another one than the one that was asked for, or one of those
+        that are given out.
+        """
+        having = [each for each in self.server.zones.values() if each.status.id is not None]
+        assert len(having) == len({(encapsulation(each), each.status.id) for each in having})
+        for each in having:
+            given = FEW if encapsulation(each) is VLAN else ids.VNIS
+            wanted = ids.wish(each)
+            assert each.status.id in ([wanted] if wanted else range(given.first, given.last + 1))
 
     @invariant()
     def no_id_ever_changes(self) -> None:
@@ -180,17 +248,20 @@ TestClaims = Claims.TestCase
 TestClaims.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-@given(st.permutations(["a", "b", "c", "d", "e", "f"]))
-def test_in_whatever_order_zones_are_met_they_have_the_same_ids(order: list[str]) -> None:
+@pytest.mark.parametrize("by", [VXLAN, VLAN])
+@given(order=st.permutations(["a", "b", "c", "d", "e", "f"]))
+def test_in_whatever_order_zones_are_met_they_have_the_same_ids(
+    by: EncapsulationType, order: list[str]
+) -> None:
     wishes = {"a": 5, "b": 5, "c": None, "d": None, "e": 9, "f": None}
-    zones = {name: spanning(name, number) for name, number in wishes.items()}
+    zones = {name: spanning(name, number, by=by) for name, number in wishes.items()}
 
     def outcome(names: list[str]) -> dict[str, int | None]:
         now = dict(zones)
         for name in names:
             known = list(now.values())
             try:
-                number = ids.choose(now[name], known, ids.claims(known, ()), {})
+                number = ids.choose(now[name], known, ids.claims(by, known, ()), {})
             except Refused:
                 continue
             status = now[name].status.model_copy(update={"id": number})

@@ -13,6 +13,7 @@ from dsecos_api.zoneattachment import Transit
 from dsecos_operator.kinds import node_of
 from dsecos_operator.rendering import Refused
 from dsecos_operator.zones.attachments import same
+from dsecos_operator.zones.ids import VLAN_IDS, VNIS, IdRange
 from dsecos_operator.zones.network import Verdict, judge
 from dsecos_operator.zones.observe import Observed, gather
 from dsecos_operator.zones.plan import (
@@ -31,6 +32,7 @@ from hypothesis import strategies as st
 from .objects import guest, naming, node, peer, placed, zone
 
 VXLAN: dict[str, Any] = {"encapsulation": {"type": "vxlan"}}
+VLAN: dict[str, Any] = {"encapsulation": {"type": "vlan"}}
 NODES = [peer(1), peer(2), peer(3)]
 
 
@@ -131,10 +133,14 @@ class TestLocalZones:
 
 
 class TestSpanningZones:
-    def test_each_node_is_told_who_is_on_the_others(self) -> None:
+    @pytest.mark.parametrize(("spec", "given"), [(VXLAN, VNIS), (VLAN, VLAN_IDS)], ids=["vxlan", "vlan"])
+    def test_each_node_is_told_who_is_on_the_others(self, spec: dict[str, Any], given: IdRange) -> None:
         stacks = [SHOP, placed("db", "node-1", "10.20.0.10"), placed("far", "node-2", "10.20.0.3")]
-        found = settled([zone(cidr6="fd00:20::/64", **VXLAN)], stacks)
+        found = settled([zone(cidr6="fd00:20::/64", **spec)], stacks)
         one, two = found["backend", "node-1"], found["backend", "node-2"]
+        for each in (one, two):
+            assert each.spec.encapsulation.to_dict() == spec["encapsulation"]
+            assert given.first <= transit(each).id <= given.last
         assert reached(one) == {"node-2": ["10.20.0.3", "fd00:20::3"]}
         assert reached(two) == {"node-1": ["10.20.0.2", "10.20.0.10", "fd00:20::2", "fd00:20::a"]}
         assert (transit(one).address, transit(two).address) == ("192.0.2.1", "192.0.2.2")
@@ -227,6 +233,24 @@ class TestPeers:
         (back,) = found["front", "node-1"].spec.ingress
         assert [each.port for each in back.ports] == [443]
 
+    def test_zones_of_two_encapsulations_are_on_the_nodes_of_both(self) -> None:
+        zones = [
+            zone(**VXLAN, **naming("front")),
+            zone(self.FRONT, name="front", **VLAN, **naming("backend")),
+        ]
+        stacks = [SHOP, placed("web", "node-2", "10.30.0.2", zone="front")]
+        found = settled(zones, stacks)
+        assert sorted(found) == [*product(("backend", "front"), ("node-1", "node-2"))]
+        assert reached(found["front", "node-1"]) == {"node-2": ["10.30.0.2"]}
+        assert reached(found["backend", "node-2"]) == {"node-1": ["10.20.0.2"]}
+        assert [each.zone for each in found["front", "node-2"].spec.ingress] == ["backend"]
+        without = [peer(1, capabilities=["zone/vxlan"]), peer(2)]
+        assert sorted(settled(zones, stacks, nodes=without)) == [
+            ("backend", "node-1"),
+            ("backend", "node-2"),
+            ("front", "node-2"),
+        ]
+
     def test_one_side_alone_agrees_on_nothing(self) -> None:
         zones = [zone(**VXLAN, **naming("front")), zone(self.FRONT, name="front", **VXLAN)]
         found = settled(zones, [SHOP, placed("web", "node-2", "10.30.0.2", zone="front")])
@@ -294,6 +318,8 @@ class TestMtu:
         nodes = [peer(1, tunnel_mtu=9000), peer(2, tunnel_mtu=1400), node("node-3", tunnel_mtu=576)]
         assert self.told(zone(**VXLAN), nodes).mtu == 1350
         assert self.told(zone(**VXLAN), [peer(1, tunnel_mtu=None)]).mtu == 1450
+        assert self.told(zone(**VLAN), nodes).mtu == 1400, "a tag is not counted"
+        assert self.told(zone(**VLAN), [peer(1, tunnel_mtu=None)]).mtu == 1500
         assert self.told(zone(), nodes).mtu == 1500
         assert self.told(zone(**VXLAN), []).mtu is None
 
@@ -310,19 +336,21 @@ class TestMtu:
         again = settled([zone(**VXLAN)], [SHOP], nodes=[peer(1, tunnel_mtu=9000)], attachments=there.values())
         assert again["backend", "node-1"].spec.mtu == 1350
 
-    @pytest.mark.parametrize(("cidr6", "mtu", "least"), [(None, 625, 626), ("fd00:20::/64", 1329, 1330)])
+    @pytest.mark.parametrize(("spec", "overhead"), [(VXLAN, 50), (VLAN, 0)], ids=["vxlan", "vlan"])
+    @pytest.mark.parametrize(("cidr6", "least"), [(None, 576), ("fd00:20::/64", 1280)])
     def test_one_that_is_too_small_on_every_node_is_refused(
-        self, cidr6: str | None, mtu: int, least: int
+        self, cidr6: str | None, least: int, spec: dict[str, Any], overhead: int
     ) -> None:
-        this = zone(cidr6=cidr6, **VXLAN, status={})
+        this = zone(cidr6=cidr6, **spec, status={})
+        mtu = least + overhead - 1
         problem = self.told(
             this, [peer(1, tunnel_mtu=mtu), node("node-2", capabilities=["container/Adopt"])]
         ).problem
         assert problem is not None
         assert problem.reason == Reason.MTU_TOO_SMALL
-        for told in ("node-1", f"MTU {mtu}", f"needs {least}"):
+        for told in ("node-1", f"MTU {mtu}", f"needs {least + overhead}"):
             assert told in problem.message
-        assert self.told(this, [peer(1, tunnel_mtu=least)]).mtu == least - 50
+        assert self.told(this, [peer(1, tunnel_mtu=mtu + 1)]).mtu == least
 
     def test_a_node_that_is_too_small_keeps_the_zone_from_itself_alone(self) -> None:
         this = zone(**VXLAN)
@@ -338,7 +366,8 @@ class TestCapabilities:
     @pytest.mark.parametrize(
         ("cidr6", "spec", "has", "lacks"),
         [
-            (None, VXLAN, ["zone/ipv6"], "zone/vxlan"),
+            (None, VXLAN, ["zone/vlan", "zone/ipv6"], "zone/vxlan"),
+            (None, VLAN, ["zone/vxlan", "zone/ipv6"], "zone/vlan (802.1Q)"),
             ("fd00:20::/64", VXLAN, ["zone/vxlan"], "zone/ipv6"),
             ("fd00:20::/64", {}, ["zone/vxlan"], "zone/ipv6"),
         ],
@@ -408,7 +437,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
             name=name,
             metadata={"creationTimestamp": f"2026-01-01T00:00:0{draw(st.integers(0, 2))}Z"},
             status={},
-            encapsulation={"type": draw(st.sampled_from(["vxlan", "vxlan", "local"]))},
+            encapsulation={"type": draw(st.sampled_from(["vxlan", "vlan", "local"]))},
             **naming(*draw(st.sets(st.sampled_from(NAMES)))),
         )
         for number, name in enumerate(NAMES)
@@ -421,7 +450,8 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
         stacks.append(placed(f"s{number}", draw(places), address, zone=of, **moving))
         for at in draw(st.sets(places, max_size=2)):
             guests.append(guest(stacks[-1], at))
-    capable = [["zone/vxlan", "zone/ipv6"], ["zone/vxlan", "zone/ipv6"], ["zone/vxlan"], ["container/Adopt"]]
+    every = ["zone/vxlan", "zone/vlan", "zone/ipv6"]
+    capable = [every, every, ["zone/vxlan", "zone/ipv6"], ["zone/vlan"], ["container/Adopt"]]
     nodes = [
         peer(number, capabilities=draw(st.sampled_from(capable)), tunnel_mtu=draw(st.integers(1200, 9000)))
         for number in range(1, 5)
@@ -448,7 +478,7 @@ def test_whatever_the_order_all_nodes_agree_and_nothing_is_left_to_do(
     for one, other in combinations(spans, 2):
         mine, theirs = transit(one), transit(other)
         if one.spec.zone_ref.uid != other.spec.zone_ref.uid:
-            assert mine.id != theirs.id
+            assert (one.spec.encapsulation.type, mine.id) != (other.spec.encapsulation.type, theirs.id)
             continue
         # Both ends of a way know each other as they are, and the zone is the same at both.
         remote = next(each for each in mine.remotes if each.node == node_of(other.namespace))
@@ -468,6 +498,7 @@ def test_whatever_the_order_all_nodes_agree_and_nothing_is_left_to_do(
             back = found.get((peer_zone.zone, node_of(each.namespace)))
             partner = next(one for one in zones if one.name == peer_zone.zone)
             able = next(one for one in world["nodes"] if one.name == node_of(each.namespace))
-            if partner.spec.encapsulation.type == "vxlan" and "zone/ipv6" in able.status.capabilities:
-                room = (able.status.tunnel_mtu or 0) - 50
+            kind = partner.spec.encapsulation.type
+            if {f"zone/{kind}", "zone/ipv6"} <= {*able.status.capabilities}:
+                room = (able.status.tunnel_mtu or 0) - (50 if kind == "vxlan" else 0)
                 assert back is not None or room < 1280, "where one of two peers is, the other is too"

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
+import pytest
 from dsecos_api import KubeObject, NetworkZone
 from dsecos_api.names import attachment_name
 from dsecos_operator.zones.wakeups import WakeUps
@@ -14,7 +15,10 @@ from dsecos_runtime.store import Change
 
 from .objects import guest, naming, peer, placed, stack, zone
 
-VXLAN: dict[str, Any] = {"encapsulation": {"type": "vxlan"}}
+
+def spanning(number: int) -> dict[str, Any]:
+    """Of a zone that spans nodes and has this id."""
+    return {"encapsulation": {"type": "vxlan"}, "status": {"gateway": "10.20.0.1", "id": number}}
 
 
 @dataclass
@@ -36,10 +40,10 @@ class Zones:
 
 
 ZONES = [
-    zone(**VXLAN, **naming("front")),
-    zone("10.21.0.0/24", name="front", **VXLAN, **naming("backend")),
-    zone("10.22.0.0/24", name="fan", **VXLAN, **naming("backend")),
-    zone("10.23.0.0/24", name="lone", **VXLAN),
+    zone(**spanning(1), **naming("front")),
+    zone("10.21.0.0/24", name="front", **spanning(2), **naming("backend")),
+    zone("10.22.0.0/24", name="fan", **spanning(3), **naming("backend")),
+    zone("10.23.0.0/24", name="lone", **spanning(4)),
     zone("10.24.0.0/24", name="local", **naming("backend")),
     zone("10.25.0.0/24", "fd00::/64", name="dual"),
     zone("10.26.0.0/24", name="plain"),
@@ -124,7 +128,8 @@ def test_a_node_wakes_zones_that_ask_something_of_it_if_that_changes() -> None:
     assert woken(NODE, before, peer(1, tunnel_mtu=9000)) == asking
     assert woken(NODE, before, peer(1, capabilities=["container/Adopt", "zone/ipv6"])) == asking
     assert woken(NODE, before, peer(1, ready=False)) == set()
-    assert woken(NODE, before, peer(1, capabilities=["zone/vxlan", "zone/ipv6", "container/Copy"])) == set()
+    of_engine = [*before.status.capabilities, "container/Copy"]
+    assert woken(NODE, before, peer(1, capabilities=of_engine)) == set()
 
 
 def test_a_zone_wakes_those_that_it_names_and_those_that_name_it() -> None:
@@ -136,10 +141,25 @@ def test_a_zone_wakes_those_that_it_names_and_those_that_name_it() -> None:
 
 
 def test_a_zone_that_goes_wakes_those_that_wait_for_its_network_or_its_id() -> None:
-    gone = zone("10.26.0.0/25", name="gone", status={"id": 7}, **VXLAN)
+    gone = zone("10.26.0.0/25", name="gone", **spanning(7))
     wishing = zone("10.27.0.0/24", name="wishing", encapsulation={"type": "vxlan", "id": 7})
     ZONES.append(wishing)
     try:
         assert woken(NETWORK_ZONE, gone, None) == {"gone", "plain", "wishing"}
     finally:
         ZONES.remove(wishing)
+
+
+@pytest.mark.parametrize(
+    ("of", "looking"), [("vlan", {"gone", "plain", "waiting"}), ("vxlan", {"gone", "plain"})]
+)
+def test_a_zone_that_goes_wakes_those_of_its_space_that_found_no_id_free(of: str, looking: set[str]) -> None:
+    gone = zone("10.26.0.0/25", name="gone", status={"id": 3000}, encapsulation={"type": of})
+    waiting = zone("10.27.0.0/24", name="waiting", encapsulation={"type": "vlan"})
+    having = zone("10.27.1.0/24", name="having", encapsulation={"type": "vlan"}, status={"id": 3001})
+    ZONES.extend([waiting, having])
+    try:
+        assert woken(NETWORK_ZONE, gone, None) == looking
+    finally:
+        ZONES.remove(waiting)
+        ZONES.remove(having)

@@ -22,8 +22,10 @@ from .conftest import Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 VXLAN: dict[str, Any] = {"encapsulation": {"type": "vxlan"}}
+VLAN: dict[str, Any] = {"encapsulation": {"type": "vlan"}}
 NODES = ("far-1", "far-2", "far-3")
-CAPABLE = ["container/Adopt", "container/Migrate", "container/OwnDisks", "zone/vxlan", "zone/ipv6"]
+ENGINE = ["container/Adopt", "container/Migrate", "container/OwnDisks"]
+CAPABLE = [*ENGINE, "zone/vxlan", "zone/vlan", "zone/ipv6"]
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,76 @@ class TestThreeNodes:
         await rack.told(
             "far-1", lambda each: [one.address for one in transit(each).remotes] == ["198.51.100.9"]
         )
+
+
+class TestVlan:
+    async def test_it_has_an_id_and_all_of_the_mtu_and_nodes_are_told_which_encapsulation(
+        self, rack: Rack
+    ) -> None:
+        await rack.cloud.apply(rack.zone("wide", **VLAN))
+        one = await rack.deploy("one", "far-1")
+        two = await rack.deploy("two", "far-2")
+        first = await rack.told("far-1", reaching({"far-2": [str(two.status.address)]}))
+        second = await rack.told("far-2", reaching({"far-1": [str(one.status.address)]}))
+        zone = await rack.says("wide", Reason.IN_FORCE)
+        assert zone.status.id in range(3000, 4000)
+        for each in (first, second):
+            assert (each.spec.encapsulation.type, transit(each).id) == ("vlan", zone.status.id)
+            assert each.spec.mtu == zone.status.mtu == 1500
+        assert (transit(first).address, transit(first).remotes[0].mac) == (
+            "198.51.100.1",
+            transit(second).mac,
+        )
+
+    async def test_its_ids_and_those_of_vxlan_are_two_spaces(self, rack: Rack) -> None:
+        await rack.cloud.apply(rack.zone("vxlan", encapsulation={"type": "vxlan", "id": 77}))
+        assert (await rack.says("vxlan", Reason.NO_GUESTS)).status.id == 77
+        await rack.cloud.apply(rack.zone("old", 1, encapsulation={"type": "vlan", "id": 77}))
+        assert (await rack.says("old", Reason.NO_GUESTS)).status.id == 77
+        await rack.cloud.apply(rack.zone("young", 2, encapsulation={"type": "vlan", "id": 77}))
+        young = await rack.says("young", Reason.ID_TAKEN)
+        assert f"77 is taken: NetworkZone {rack.tenant.name}/old" in message(young, Type.READY)
+
+    async def test_where_every_id_is_taken_a_zone_waits_until_one_is_free(self, rack: Rack) -> None:
+        rack.cloud.stop()
+        rack.cloud.start(DSECOS_VLAN_IDS="77-78")
+        try:
+            for part, name in enumerate(("one", "two")):
+                await rack.cloud.apply(rack.zone(name, part, **VLAN))
+            taken = {(await rack.says(name, Reason.NO_GUESTS)).status.id for name in ("one", "two")}
+            assert taken == {77, 78}
+            await rack.cloud.apply(rack.zone("three", 2, **VLAN))
+            three = await rack.says("three", Reason.ID_TAKEN)
+            assert truth(three, Type.STALLED) == "True"
+            assert "77-78 is taken; delete zones, widen DSECOS_VLAN_IDS" in message(three, Type.READY)
+            await rack.cloud.delete(NETWORK_ZONE, "one", rack.tenant.name)
+            assert (await rack.says("three", Reason.NO_GUESTS)).status.id in taken
+        finally:
+            rack.cloud.stop()
+            rack.cloud.start()
+
+    async def test_a_node_whose_kernel_has_no_802_1q_is_named(self, rack: Rack) -> None:
+        weak = [each for each in CAPABLE if each != "zone/vlan"]
+        await rack.report(1500, weak)
+        await rack.cloud.apply(rack.zone("wide", **VLAN))
+        zone = await rack.says("wide", Reason.NODE_INCAPABLE)
+        for name in NODES:
+            assert f"{name}: it lacks zone/vlan (802.1Q)" in message(zone, Type.READY)
+        await rack.report(1500, CAPABLE, "far-1")
+        await rack.says("wide", Reason.NO_GUESTS)
+        await rack.deploy("one", "far-1")
+
+    async def test_it_agrees_with_a_zone_of_vxlan_between_nodes(self, rack: Rack) -> None:
+        await rack.cloud.apply(
+            rack.zone("wide", **VLAN, **rack.naming("front")),
+            rack.zone("front", 1, **rack.naming("wide")),
+        )
+        one = await rack.deploy("one", "far-1")
+        web = await rack.deploy("web", "far-2", "front")
+        await rack.told("far-1", reaching({"far-2": [str(web.status.address)]}), "front")
+        found = await rack.told("far-2", reaching({"far-1": [str(one.status.address)]}))
+        assert found.spec.encapsulation.type == "vlan"
+        assert [each.zone for each in found.spec.ingress] == ["front"]
 
 
 class TestPeers:

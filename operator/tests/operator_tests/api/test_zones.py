@@ -33,7 +33,6 @@ async def test_a_zone_without_guests_is_ready_and_has_a_gateway(cloud: Cloud, te
         ("10.0.0.0/8", {}, Reason.CIDR_INVALID, "/16"),
         ("127.0.0.0/24", {}, Reason.CIDR_INVALID, "special"),
         ("fd00:20::/64", {}, Reason.UNSUPPORTED, "name an IPv4 network as well"),
-        ("10.250.0.0/24", {"encapsulation": {"type": "vlan"}}, Reason.UNSUPPORTED, "vlan"),
     ],
 )
 async def test_a_zone_that_cannot_be_had(
