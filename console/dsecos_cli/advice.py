@@ -261,8 +261,10 @@ ADVICE: Mapping[Reason, Advice] = {
     ),
     Reason.IN_USE: Advice("Stacks still use the zone", "Delete them first; the message names them."),
     Reason.ID_TAKEN: Advice(
-        "an older zone has the id that `spec.encapsulation.id` asks for",
-        "Create the zone anew with another id, or without one: then a free one is taken.",
+        "an older zone has the id that `spec.encapsulation.id` asks for, or every id that is given out is"
+        " taken",
+        "Create the zone anew with another id, or without one: then a free one is taken. Where none is left,"
+        " do what the message says.",
     ),
     Reason.MTU_TOO_SMALL: Advice(
         "packets between nodes would be smaller than the zone's protocols need",

@@ -105,7 +105,7 @@ def test_two_zones_that_name_each_other_are_connected_at_the_ports_of_the_receiv
         "Stack acme/front has 10.1.0.2 in NetworkZone acme/web, on node n1",
         "NetworkZone acme/web spec.peers[0] names shop/db",
         rule.removeprefix("Allowed: "),
-        "NetworkZone shop/db status.id is 2: n1 sends it to n2 through this VXLAN",
+        "NetworkZone shop/db status.id is VXLAN 2, by which n1 sends it to n2",
         "Stack shop/pg has 10.2.0.2 in NetworkZone shop/db, on node n2",
     ]
     assert not cloud.ask("front", "shop/pg", "5432/udp").allowed
@@ -162,6 +162,20 @@ def test_guests_of_one_zone_reach_each_other_if_it_names_itself(cloud: Cloud) ->
     cloud.web["spec"]["peers"] = yaml.safe_load(verdict.judgements[0].changes[0].text)
     assert cloud.ask("front", "back").allowed
     assert cloud.ask("front", "front", "1").allowed, "to itself nothing leaves the guest"
+
+
+@pytest.mark.parametrize(
+    ("web", "db", "carrier"), [("vxlan", "vlan", "802.1Q id 2"), ("vlan", "vxlan", "VXLAN 2")]
+)
+def test_between_nodes_it_goes_by_the_encapsulation_of_the_receivers_zone(
+    cloud: Cloud, web: str, db: str, carrier: str
+) -> None:
+    cloud.connect(POSTGRES)
+    cloud.web["spec"]["encapsulation"], cloud.db["spec"]["encapsulation"] = {"type": web}, {"type": db}
+    verdict = cloud.ask("front", "shop/pg")
+    assert verdict.allowed
+    step = f"NetworkZone shop/db status.id is {carrier}, by which n1 sends it to n2"
+    assert step in [f"{each}" for each in verdict.judgements[0].steps]
 
 
 @pytest.mark.parametrize("which", ["web", "db"])

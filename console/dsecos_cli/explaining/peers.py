@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dsecos_api import NetworkZone
-from dsecos_api.networkzone import Peer
-from dsecos_api.peering import key, spans_nodes
+from dsecos_api.networkzone import EncapsulationType, Peer
+from dsecos_api.peering import encapsulation, key, spans_nodes
 
 from dsecos_cli.explaining.model import Change, Place, Port, Step, name_of, nodes_of, ports_text
 from dsecos_cli.explaining.objects import Objects
@@ -113,8 +113,11 @@ def _way(sender: tuple[NetworkZone, str | None], receiver: tuple[NetworkZone, st
             says = f"does not have {' and '.join(absent)} yet{because(zone)}"
             missing.append(Step(subject, "status.nodes", says, passes=False))
     if not missing:
-        says = f"is {target.status.id}: {here} sends it to {there} through this VXLAN"
+        carrier = "802.1Q id" if encapsulation(target) == EncapsulationType.VLAN else "VXLAN"
+        says = f"is {carrier} {target.status.id}, by which {here} sends it to {there}"
         return [Step(f"NetworkZone {name_of(target)}", "status.id", says)], []
     text = "Place both Stacks on one node (spec.placement.node)"
-    rest = ", or use zones whose encapsulation is vxlan; that of a zone cannot change." if local else "."
+    rest = (
+        ", or use zones whose encapsulation is vxlan or vlan; that of a zone cannot change." if local else "."
+    )
     return missing, [Change(text + rest)]
