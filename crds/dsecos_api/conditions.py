@@ -189,6 +189,7 @@ class Reason(StrEnum):
     CIDR_INVALID = "CidrInvalid"
     CIDR_OVERLAPS = "CidrOverlaps"
     IN_USE = "InUse"
+    ID_INVALID = "IdInvalid"
     ID_TAKEN = "IdTaken"
     MTU_TOO_SMALL = "MtuTooSmall"
     NODE_INCAPABLE = "NodeIncapable"

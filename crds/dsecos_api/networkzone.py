@@ -45,8 +45,8 @@ class Encapsulation(ApiModel):
         default=None,
         ge=1,
         le=16777215,
-        description="VXLAN network identifier or 802.1Q id; each of them is a space of its own. Unset:"
-        " allocated, an 802.1Q id from the operator's DSECOS_VLAN_IDS.",
+        description="VXLAN network identifier or 802.1Q id; each of them is a space of its own; an 802.1Q"
+        " id is one of the operator's DSECOS_VLAN_IDS. Unset: allocated.",
     )
 
 

@@ -90,8 +90,8 @@ class OperatorSettings(BaseSettings):
     """
 
     vlan_ids: Annotated[IdRange, NoDecode, BeforeValidator(_vlan_ids)] = VLAN_IDS
-    """802.1Q ids that are given to zones of encapsulation vlan that ask for none, as `first-last`: leave out
-    those that your switches use for anything else.
+    """802.1Q ids that zones of encapsulation vlan can have, as `first-last`: leave out those that your switches
+    use for anything else. A zone that has another one, of a range of before, keeps it.
     """
 
     @property

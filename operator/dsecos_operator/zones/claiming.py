@@ -24,7 +24,7 @@ class Claiming:
     """
 
     def __init__(self, runtime: Runtime, vlan_ids: ids.IdRange) -> None:
-        """`vlan_ids`: those that are given to zones that ask for none."""
+        """`vlan_ids`: 802.1Q ids that zones can have."""
         self._runtime = runtime
         self._vlan_ids = vlan_ids
         self._lock = asyncio.Lock()

@@ -39,7 +39,7 @@ class ZoneController(Controller):
     def __init__(
         self, runtime: Runtime, allowed: Sequence[IPv4Network | IPv6Network], vlan_ids: IdRange
     ) -> None:
-        """`allowed`: networks that zones may take theirs from. `vlan_ids`: 802.1Q ids that are given out."""
+        """`allowed`: networks that zones may take theirs from. `vlan_ids`: 802.1Q ids that they can have."""
         super().__init__()
         self._runtime = runtime
         self._allowed = allowed

@@ -22,7 +22,7 @@ LARGEST_VLAN_ID = 4094
 
 
 class IdRange(NamedTuple):
-    """Ids that are given to zones that ask for none: from the first to the last, and these two."""
+    """Ids from the first to the last, and these two."""
 
     first: int
     last: int
@@ -33,9 +33,13 @@ class IdRange(NamedTuple):
 
 
 VNIS = IdRange(2**16, 2**24 - 1)
-"""Those below are left to people who choose theirs by hand; the last is the largest (RFC 7348, section 5)."""
+"""Given to zones that ask for none: those below are left to people who choose theirs by hand; the last is
+the largest (RFC 7348, section 5).
+"""
 VLAN_IDS = IdRange(3000, 3999)
-"""Unless an administrator says otherwise. VLANs are shared with the site's switches."""
+"""All that zones can have, unless an administrator says otherwise: others are VLANs of the site, and whoever
+makes a zone is not to put a node into one of them.
+"""
 
 
 class Holder(NamedTuple):
@@ -99,7 +103,7 @@ def choose(
     """The id that the zone is to have: its own, else the one that it asks for, else a free one.
 
     `known`: of `claims`, for the zone's space. `promised`: ids by UID of zones that may have been written and
-    were not seen since. `vlan_ids`: free 802.1Q ids are of these. Raises Refused (IdTaken).
+    were not seen since. `vlan_ids`: 802.1Q ids are of these. Raises Refused (IdTaken, IdInvalid).
     """
     own = held(zone, known)
     if own is not None:
@@ -112,6 +116,8 @@ def choose(
             taken.setdefault(number, f"{others[uid].namespace}/{others[uid].name}")
     wanted = wish(zone)
     if wanted is not None:
+        if space is EncapsulationType.VLAN and not vlan_ids.first <= wanted <= vlan_ids.last:
+            raise _beside(wanted, vlan_ids)
         return _wished(zone, wanted, others.values(), taken)
     if zone.uid in promised and promised[zone.uid] not in taken:
         return promised[zone.uid]
@@ -158,13 +164,18 @@ def _free(zone: NetworkZone, among: IdRange, taken: set[int]) -> int | None:
 
 def _exhausted(space: EncapsulationType, among: IdRange) -> Refused:
     if space is EncapsulationType.VLAN:
-        told = (
-            f"every 802.1Q id of {among} is taken; delete zones, widen DSECOS_VLAN_IDS of the operator, or"
-            " create the zone anew with an id of your choice in spec.encapsulation.id"
-        )
+        told = f"every 802.1Q id of {among} is taken; delete zones, or widen DSECOS_VLAN_IDS of the operator"
     else:
         told = f"every VXLAN network identifier of {among} is taken; delete zones"
     return Refused(Reason.ID_TAKEN, told)
+
+
+def _beside(wanted: int, given: IdRange) -> Refused:
+    return Refused(
+        Reason.ID_INVALID,
+        f"spec.encapsulation.id: {wanted} is none of the 802.1Q ids that zones can have, {given}; leave it out,"
+        " choose one of these, or let an administrator widen DSECOS_VLAN_IDS of the operator",
+    )
 
 
 def _taken(number: int, who: str) -> Refused:

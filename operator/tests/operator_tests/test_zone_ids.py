@@ -117,31 +117,37 @@ class TestChoice:
 
 class TestSpaces:
     def test_a_vxlan_and_a_vlan_may_have_the_same_number(self) -> None:
-        there = spanning("old", 7, has=7)
-        assert choose(spanning("young", 7, second=1, by=VLAN), there, attachments=attached(there)) == 7
-        there = spanning("old", 7, has=7, by=VLAN)
-        assert choose(spanning("young", 7, second=1), there, attachments=attached(there)) == 7
+        number = FEW.first
+        there = spanning("old", number, has=number)
+        young = spanning("young", number, second=1, by=VLAN)
+        assert choose(young, there, attachments=attached(there)) == number
+        there = spanning("old", number, has=number, by=VLAN)
+        assert choose(spanning("young", number, second=1), there, attachments=attached(there)) == number
 
-    def test_an_id_of_802_1q_is_given_from_those_that_are_set_and_may_be_asked_for_beside_them(self) -> None:
+    def test_an_id_of_802_1q_is_one_of_those_that_are_set(self) -> None:
         assert choose(spanning("a", by=VLAN)) in range(FEW.first, FEW.last + 1)
-        assert choose(spanning("a", 42, by=VLAN)) == 42
+        assert choose(spanning("a", FEW.last, by=VLAN)) == FEW.last
         assert choose(spanning("a", has=42, by=VLAN)) == 42, "one of a range of before"
+        for beside in (1, FEW.first - 1, FEW.last + 1, 4094):
+            with pytest.raises(Refused, match=f"{beside} is none of the 802.1Q ids .* 3000-3002") as caught:
+                choose(spanning("a", beside, by=VLAN))
+            assert caught.value.reason == Reason.ID_INVALID
 
     def test_where_all_are_taken_it_is_said_what_to_do(self) -> None:
         others = [spanning(f"z{number}", has=number, by=VLAN) for number in range(FEW.first, FEW.last)]
         wishing = spanning("wishing", FEW.last, by=VLAN)
         with pytest.raises(
-            Refused, match="3000-3002 is taken; delete zones, widen DSECOS_VLAN_IDS"
+            Refused, match="3000-3002 is taken; delete zones, or widen DSECOS_VLAN_IDS"
         ) as caught:
             choose(spanning("a", by=VLAN), *others, wishing)
         assert caught.value.reason == Reason.ID_TAKEN
         assert choose(spanning("a", by=VLAN), *others, spanning("vxlan", FEW.last)) == FEW.last
 
     def test_nodes_tell_of_a_vlan_that_its_zone_was_forced_away_from(self) -> None:
-        there = attached(spanning("gone", 7, has=7, by=VLAN))
-        with pytest.raises(Refused, match="7 is taken: NetworkZone acme/gone has it"):
-            choose(spanning("new", 7, second=1, by=VLAN), attachments=there)
-        assert choose(spanning("new", 7, second=1), attachments=there) == 7
+        there = attached(spanning("gone", FEW.first, has=FEW.first, by=VLAN))
+        with pytest.raises(Refused, match="3000 is taken: NetworkZone acme/gone has it"):
+            choose(spanning("new", FEW.first, second=1, by=VLAN), attachments=there)
+        assert choose(spanning("new", FEW.first, second=1), attachments=there) == FEW.first
 
 
 class TestSetting:
@@ -184,7 +190,7 @@ class Claims(RuleBasedStateMachine):
 
     @rule(
         name=names,
-        number=st.one_of(st.none(), st.integers(1, 2), st.just(FEW.last)),
+        number=st.sampled_from([None, 1, FEW.first, FEW.last]),
         by=st.sampled_from([VXLAN, VLAN]),
     )
     def apply(self, name: str, number: int | None, by: EncapsulationType) -> None:
@@ -253,7 +259,7 @@ TestClaims.settings = settings(max_examples=60, stateful_step_count=30, deadline
 def test_in_whatever_order_zones_are_met_they_have_the_same_ids(
     by: EncapsulationType, order: list[str]
 ) -> None:
-    wishes = {"a": 5, "b": 5, "c": None, "d": None, "e": 9, "f": None}
+    wishes = {"a": 3005, "b": 3005, "c": None, "d": None, "e": 3009, "f": None}
     zones = {name: spanning(name, number, by=by) for name, number in wishes.items()}
 
     def outcome(names: list[str]) -> dict[str, int | None]:
@@ -269,4 +275,4 @@ def test_in_whatever_order_zones_are_met_they_have_the_same_ids(
         return {name: each.status.id for name, each in now.items()}
 
     assert outcome(order) == outcome(sorted(order))
-    assert (outcome(order)["a"], outcome(order)["b"]) == (5, None)
+    assert (outcome(order)["a"], outcome(order)["b"]) == (3005, None)

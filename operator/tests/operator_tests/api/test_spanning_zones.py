@@ -205,13 +205,19 @@ class TestVlan:
         )
 
     async def test_its_ids_and_those_of_vxlan_are_two_spaces(self, rack: Rack) -> None:
-        await rack.cloud.apply(rack.zone("vxlan", encapsulation={"type": "vxlan", "id": 77}))
-        assert (await rack.says("vxlan", Reason.NO_GUESTS)).status.id == 77
-        await rack.cloud.apply(rack.zone("old", 1, encapsulation={"type": "vlan", "id": 77}))
-        assert (await rack.says("old", Reason.NO_GUESTS)).status.id == 77
-        await rack.cloud.apply(rack.zone("young", 2, encapsulation={"type": "vlan", "id": 77}))
+        await rack.cloud.apply(rack.zone("vxlan", encapsulation={"type": "vxlan", "id": 3077}))
+        assert (await rack.says("vxlan", Reason.NO_GUESTS)).status.id == 3077
+        await rack.cloud.apply(rack.zone("old", 1, encapsulation={"type": "vlan", "id": 3077}))
+        assert (await rack.says("old", Reason.NO_GUESTS)).status.id == 3077
+        await rack.cloud.apply(rack.zone("young", 2, encapsulation={"type": "vlan", "id": 3077}))
         young = await rack.says("young", Reason.ID_TAKEN)
-        assert f"77 is taken: NetworkZone {rack.tenant.name}/old" in message(young, Type.READY)
+        assert f"3077 is taken: NetworkZone {rack.tenant.name}/old" in message(young, Type.READY)
+
+    async def test_a_vlan_of_the_site_is_nobodys_to_ask_for(self, rack: Rack) -> None:
+        await rack.cloud.apply(rack.zone("management", encapsulation={"type": "vlan", "id": 10}))
+        refused = await rack.says("management", Reason.ID_INVALID)
+        assert truth(refused, Type.STALLED) == "True"
+        assert "10 is none of the 802.1Q ids that zones can have, 3000-3999" in message(refused, Type.READY)
 
     async def test_where_every_id_is_taken_a_zone_waits_until_one_is_free(self, rack: Rack) -> None:
         rack.cloud.stop()
@@ -224,7 +230,7 @@ class TestVlan:
             await rack.cloud.apply(rack.zone("three", 2, **VLAN))
             three = await rack.says("three", Reason.ID_TAKEN)
             assert truth(three, Type.STALLED) == "True"
-            assert "77-78 is taken; delete zones, widen DSECOS_VLAN_IDS" in message(three, Type.READY)
+            assert "77-78 is taken; delete zones, or widen DSECOS_VLAN_IDS" in message(three, Type.READY)
             await rack.cloud.delete(NETWORK_ZONE, "one", rack.tenant.name)
             assert (await rack.says("three", Reason.NO_GUESTS)).status.id in taken
         finally:
