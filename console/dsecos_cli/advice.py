@@ -262,8 +262,8 @@ ADVICE: Mapping[Reason, Advice] = {
     Reason.IN_USE: Advice("Stacks still use the zone", "Delete them first; the message names them."),
     Reason.ID_INVALID: Advice(
         "the operator does not give out the 802.1Q id that `spec.encapsulation.id` asks for",
-        "Create the zone anew with an id of the range that the message names, or without one. An administrator"
-        " can widen `DSECOS_VLAN_IDS` of the operator.",
+        "Create the zone anew with an id of the range that the message names, or without one. An"
+        " administrator can widen `DSECOS_VLAN_IDS` of the operator.",
     ),
     Reason.ID_TAKEN: Advice(
         "an older zone has the id that `spec.encapsulation.id` asks for, or every id that is given out is"

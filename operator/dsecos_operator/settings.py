@@ -90,8 +90,8 @@ class OperatorSettings(BaseSettings):
     """
 
     vlan_ids: Annotated[IdRange, NoDecode, BeforeValidator(_vlan_ids)] = VLAN_IDS
-    """802.1Q ids that zones of encapsulation vlan can have, as `first-last`: leave out those that your switches
-    use for anything else. A zone that has another one, of a range of before, keeps it.
+    """802.1Q ids that zones of encapsulation vlan can have, as `first-last`: leave out those that your
+    switches use for anything else. A zone that has another one, of a range of before, keeps it.
     """
 
     @property

@@ -173,8 +173,8 @@ def _exhausted(space: EncapsulationType, among: IdRange) -> Refused:
 def _beside(wanted: int, given: IdRange) -> Refused:
     return Refused(
         Reason.ID_INVALID,
-        f"spec.encapsulation.id: {wanted} is none of the 802.1Q ids that zones can have, {given}; leave it out,"
-        " choose one of these, or let an administrator widen DSECOS_VLAN_IDS of the operator",
+        f"spec.encapsulation.id: {wanted} is none of the 802.1Q ids that zones can have, {given}; leave it"
+        " out, choose one of these, or let an administrator widen DSECOS_VLAN_IDS of the operator",
     )
 
 
