@@ -392,7 +392,10 @@ class TestDeath:
         with one.guest.socket("10.1.0.1", tcp=True) as idle:
             idle.connect(("10.1.0.1", 53))
             assert one.ask(SHOP, tcp=True) == known("10.1.0.5")  # so the idle one was accepted before
+            heard: asyncio.Queue[str] = asyncio.Queue()
+            servers.subscribe(heard.put_nowait)
             os.kill(pid(state, one), signal.SIGKILL)
+            await asyncio.wait_for(heard.get(), 60)  # a signal takes effect a moment after it is sent
 
             assert await servers.ensure(zone)
 
