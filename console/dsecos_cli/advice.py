@@ -279,6 +279,10 @@ ADVICE: Mapping[Reason, Advice] = {
         "a node cannot do what the zone's encapsulation or network needs; its status.capabilities tell",
         "Boot a kernel that has what the message names, or place the Stacks elsewhere.",
     ),
+    Reason.ZONE_TOO_LARGE: Advice(
+        "a zone has more nodes, or more guests on one node, than its other nodes can be told of",
+        "Spread its Stacks over nodes, or over several zones that name each other as peers.",
+    ),
     Reason.PEER_NOT_AGREED: Advice(
         "a zone of `spec.peers` is not there or does not name this zone; nothing passes between them",
         "Let the other zone's `spec.peers` name this one too.",

@@ -193,6 +193,7 @@ class Reason(StrEnum):
     ID_TAKEN = "IdTaken"
     MTU_TOO_SMALL = "MtuTooSmall"
     NODE_INCAPABLE = "NodeIncapable"
+    ZONE_TOO_LARGE = "ZoneTooLarge"
     PEER_NOT_AGREED = "PeerNotAgreed"
     ALL_AGREED = "AllAgreed"
     NAME_SERVER_FAILED = "NameServerFailed"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -123,8 +123,7 @@ class _Builder:
         policy = self._policy(attachments, guests)
         links = NetlinkLinks(PREFIX, self._home / node.name)
         with space.entered():
-            forwards = asyncio.run(self._links(links, attachments))
-        policy = replace(policy, host_forwards=forwards[0], host_forwards6=forwards[1])
+            asyncio.run(self._links(links, attachments))
         space.feed(["nft", "-f", "-"], [render_text(policy, Names(INSTANCE, PREFIX))])
         for guest in guests:
             self._guest(space, guest, attachments)
@@ -146,14 +145,14 @@ class _Builder:
         assert not rendered.conflicts
         return rendered.policy
 
-    async def _links(self, links: NetlinkLinks, attachments: list[ZoneAttachment]) -> tuple[bool, bool]:
-        forwards = await links.ensure_forwarding(), await links.ensure_forwarding6()
+    async def _links(self, links: NetlinkLinks, attachments: list[ZoneAttachment]) -> None:
+        await links.ensure_forwarding()
+        await links.ensure_forwarding6()
         for attachment in attachments:
             await links.ensure_bridge(bridge_of(PREFIX, attachment))
             transit = transit_of(PREFIX, attachment)
             if transit is not None:
                 await links.ensure_transit(transit)
-        return forwards
 
     def _guest(self, node: Space, guest: Guest, attachments: list[ZoneAttachment]) -> None:
         """As its engine makes it: its address alone, everything else through the gateway."""

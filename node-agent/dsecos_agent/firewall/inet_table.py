@@ -11,7 +11,7 @@ from dsecos_agent.firewall.inet_sets import peers_set, sets, tunnel_sets, zone_e
 from dsecos_agent.firewall.model import Direction, GuestPolicy, Policy, Tunnel, ZonePolicy
 from dsecos_agent.firewall.text import Counters, chain, counters, engine_ports, named_by_engines
 from dsecos_agent.firewall.validate import Names
-from dsecos_agent.links.protocol import LINK_GROUP, VXLAN_PORT
+from dsecos_agent.links.protocol import VXLAN_PORT
 
 SIDES = {Direction.INGRESS: ("daddr", "saddr"), Direction.EGRESS: ("saddr", "daddr")}
 """Where a packet names the guest, and where it names whom it speaks with."""
@@ -35,7 +35,7 @@ def inet_table(
     yield from _early(names, engine_ports=bool(named))
     if policy.tunnel is not None:
         yield from _tunnel(policy.tunnel, names)
-    yield from _forward(policy, names)
+    yield from _forward(names)
     yield from _input(policy, names)
     yield from _output(names)
     yield from _nat(names)
@@ -129,14 +129,11 @@ def _tunnel(tunnel: Tunnel, names: Names) -> Iterator[str]:
     )
 
 
-def _forward(policy: Policy, names: Names) -> Iterator[str]:
-    # Another instance's zones are its own business.
-    foreign = f"meta iifgroup != {LINK_GROUP} meta oifgroup != {LINK_GROUP} meta nfproto"
+def _forward(names: Names) -> Iterator[str]:
     yield from chain(
         "forward",
         [
-            *([] if policy.host_forwards else [f"{foreign} ipv4 drop"]),
-            *([] if policy.host_forwards6 else [f"{foreign} ipv6 drop"]),
+            # What others forward is theirs, also where the host was no router before us (decision 24).
             f"{names.neither_from} {names.neither_to} accept",
             # What a zone's transit link brings is for its own guests here, not to be passed on.
             f"iifname {names.transits} iifname . oifname != @arrivals drop",

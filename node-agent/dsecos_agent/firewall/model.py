@@ -141,12 +141,6 @@ class Policy:
     """Networks of all zones of the cluster, on this node or not: no guest reaches one by way of the world
     outside, where a router may know it.
     """
-    host_forwards: bool = True
-    """False: the host was no IPv4 router before us, so what neither comes from nor goes to a zone is not
-    forwarded.
-    """
-    host_forwards6: bool = True
-    """The same of IPv6."""
 
 
 class Direction(enum.StrEnum):

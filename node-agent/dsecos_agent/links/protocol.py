@@ -176,14 +176,10 @@ class Links(Protocol):
         """
 
     async def ensure_forwarding(self) -> bool:
-        """Let the host forward IPv4; True when it did so before us (what was set is remembered).
-
-        False means that the host was no router: tell the firewall, so that it does not become one for others.
-        """
+        """Let the host forward IPv4; True when it did so before us (what was set is remembered)."""
 
     async def ensure_forwarding6(self) -> bool:
-        """Let the host forward IPv6; True when it did so before us. False is the firewall's business as with
-        `ensure_forwarding`.
+        """Let the host forward IPv6; True when it did so before us.
 
         All other links go on listening to routers as they did: the kernel's one switch would make each of
         them a router's.

@@ -131,7 +131,7 @@ class DnsmasqServers:
         """Whether the hosts file was another, and the hash of what it is."""
 
         def write() -> tuple[bool, int]:
-            lines = text.hosts_file(self._instance, zone.hosts)
+            lines = text.hosts_file(self._instance, text.known(zone))
             return self._folder.write(zone.bridge, lines), hash(lines)
 
         try:

@@ -24,7 +24,9 @@ class Zone:
     gateways: tuple[Address, ...]
     """Its own addresses, which are on the bridge: port 53, UDP and TCP."""
     hosts: Mapping[str, tuple[Address, ...]]
-    """Addresses by full name, without a dot at the end. No other name of DOMAIN exists."""
+    """Addresses by full name, without a dot at the end. No other name of DOMAIN exists,
+    but for REGISTRY_HOST: that is at the gateway.
+    """
     forwards: bool
     """Whether names outside of DOMAIN are asked of the node's own resolvers (resolv.conf(5)), or refused."""
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from dsecos_api.names import DOMAIN
+from dsecos_api.names import DOMAIN, REGISTRY_HOST
 
 from dsecos_agent.names.model import Address, Zone
 
@@ -37,6 +37,12 @@ def is_name(text: str) -> bool:
 def is_bridge(text: str) -> bool:
     """Whether it can be the name of a zone's bridge: nothing that is a path, a list or a pattern."""
     return _BRIDGE.fullmatch(text) is not None
+
+
+def known(zone: Zone) -> dict[str, tuple[Address, ...]]:
+    """Whom the zone's guests find: Stacks, and their node's registry. That listens by IPv4 alone."""
+    registry = tuple(gateway for gateway in zone.gateways if gateway.version == 4)
+    return {**zone.hosts, REGISTRY_HOST: registry}
 
 
 def unfit(hosts: Mapping[str, tuple[Address, ...]]) -> list[str]:

@@ -23,7 +23,7 @@ from dsecos_runtime import (
 from dsecos_agent.adapter_errors import AdapterError
 from dsecos_agent.firewall.changes import told
 from dsecos_agent.firewall.model import Firewall
-from dsecos_agent.nodefirewall.denied import DeniedPackets, message
+from dsecos_agent.nodefirewall.denied import DeniedPackets
 from dsecos_agent.nodefirewall.enforcer import Enforcer
 from dsecos_agent.nodefirewall.render import Conflict
 
@@ -117,15 +117,15 @@ class FirewallController(Controller):
         self.wake(KEY)
 
     async def _count(self) -> None:
+        events: Mapping[str, str] = {}
         try:
-            due = self._denied.seen(await self._firewall.denied())
-            peers = await self._firewall.denied_peers() if due else ()
+            self._denied.seen(await self._firewall.denied())
+            if self._denied.look():
+                events = self._denied.looked(await self._firewall.denied_peers())
             await self._firewall.remember()
         except AdapterError as error:
             get_logger().warning("denied packets not counted", error=str(error))
-            return
-        for name, directions in due.items():
+        for name, text in events.items():
             guest = self._runtime.cache.get(GUEST, Key(self._namespace, name))
             if guest is not None:
-                text = message(directions, [each for each in peers if each.guest == name])
                 self._runtime.events.warning(GUEST, guest, Reason.DENIED_PACKETS, text)

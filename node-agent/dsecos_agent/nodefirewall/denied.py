@@ -1,11 +1,20 @@
-"""Counters of denied packets become metrics, and now and then an event."""
+"""Counters of denied packets become metrics, and now and then an event.
+
+Counters are read often; whose packets they were is looked up only when there is something to see, and seldom:
+a guest, or somebody outside, can fill what the kernel remembers, and reading that when it is full takes half
+a second of a processor.
+"""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import Counter
 
 from dsecos_agent.firewall.model import Denied, DeniedPeer, Direction
+from dsecos_agent.nodefirewall.peermetric import PEERS
+
+LOOK_EVERY = 30.0
+"""Seconds between two looks at whose packets they were; an event waits for it."""
 
 EVENT_EVERY = 60.0
 """Seconds between two events about one guest."""
@@ -27,38 +36,53 @@ TEXTS = {
 
 
 class DeniedPackets:
-    """Remembers the last reading."""
+    """Remembers the last reading of the counters, and what is new since peers were last looked at."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last: dict[tuple[str, Direction], int] | None = None
         self._told: dict[str, float] = {}
+        self._grown: dict[str, set[Direction]] = {}
+        self._looked = -LOOK_EVERY
+        self._remembered = False
+        """The kernel knew peers when we last looked."""
 
-    def seen(self, counters: Mapping[tuple[str, Direction], Denied]) -> dict[str, list[Direction]]:
-        """Count what is new; returns guests that are worth an event, and what was dropped of theirs.
-
-        The first reading is none.
-        """
+    def seen(self, counters: Mapping[tuple[str, Direction], Denied]) -> None:
+        """Count what is new. In the first reading nothing is."""
         before = self._last
         self._last = {key: denied.packets for key, denied in counters.items()}
-        grown: dict[str, list[Direction]] = {}
         for (guest, direction), packets in self._last.items():
             old = packets if before is None else before.get((guest, direction), 0)
             new = packets - old if packets >= old else packets
             if new:
                 PACKETS.labels(guest, direction).inc(new)
-                grown.setdefault(guest, []).append(direction)
+                self._grown.setdefault(guest, set()).add(direction)
         self._drop_gone(before or {})
+
+    def look(self) -> bool:
+        """Whether to ask the kernel for peers: something was dropped, or it may have forgotten some."""
+        news = bool(self._grown) or self._remembered
+        return news and self._clock() - self._looked >= LOOK_EVERY
+
+    def looked(self, peers: Sequence[DeniedPeer]) -> dict[str, str]:
+        """Show peers as a metric; returns the events to tell, by guest."""
         now = self._clock()
+        self._looked, self._remembered = now, bool(peers)
+        PEERS.show(peers)
+        grown, self._grown = self._grown, {}
         due = [guest for guest in sorted(grown) if now - self._told.get(guest, -EVENT_EVERY) >= EVENT_EVERY]
         self._told |= dict.fromkeys(due, now)
-        return {guest: sorted(grown[guest]) for guest in due}
+        of_guest: dict[str, list[DeniedPeer]] = {}
+        for peer in peers:
+            of_guest.setdefault(peer.guest, []).append(peer)
+        return {guest: message(sorted(grown[guest]), of_guest.get(guest, ())) for guest in due}
 
     def _drop_gone(self, before: Mapping[tuple[str, Direction], int]) -> None:
         for guest, direction in before.keys() - (self._last or {}).keys():
             if (guest, direction) in PACKETS._metrics:
                 PACKETS.remove(guest, direction)
             self._told.pop(guest, None)
+            self._grown.pop(guest, None)
 
 
 def message(directions: Iterable[Direction], peers: Iterable[DeniedPeer]) -> str:

@@ -108,6 +108,4 @@ def policies(draw: st.DrawFn) -> Policy:
         tunnel=tunnel if any(zone.transit for zone in found) else None,
         protected=tuple(each.network_address for each in draw(st.lists(networks, max_size=3))),
         elsewhere=tuple(draw(st.lists(networks, max_size=3))),
-        host_forwards=draw(st.booleans()),
-        host_forwards6=draw(st.booleans()),
     )

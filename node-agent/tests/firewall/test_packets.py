@@ -284,36 +284,18 @@ async def test_nobody_comes_from_outside_as_a_guest(world: World, firewall: NftF
     assert (await firewall.denied())["one", Direction.INGRESS] == before, "dropped before anybody's counter"
 
 
-async def test_a_host_that_was_no_router_becomes_none(world: World, firewall: NftFirewall) -> None:
-    await listen(world)
-    other = world.peers["three"].namespace
-    other.veth("other0", "eth1")
-    ip("addr add 198.51.100.1/24 dev other0")
-    ip("link set other0 up")
-    other.ip("addr add 198.51.100.2/24 dev eth1")
-    other.ip("route add 192.0.2.0/24 via 198.51.100.1")
-    world.peers["outside"].namespace.ip(f"route add 198.51.100.0/24 via {NODE}")
-    outside = world.peers["outside"]
-    await firewall.apply(policy())
-    assert await outside.connect("198.51.100.2", 80) == f"saw {OUTSIDE}"
-    await firewall.apply(replace(policy(), host_forwards=False))
-    assert await outside.connect("198.51.100.2", 80) == "silence"
-
-
 async def test_instances_live_side_by_side(world: World, firewall: NftFirewall, tmp_path: Path) -> None:
-    """Each is default drop for its own zones, says nothing about the other's, and both guard a host that is
-    no router.
-    """
+    """Each is default drop for its own zones and says nothing about the other's."""
     await listen(world)
     other = NftFirewall("dtother", "du", tmp_path / "other")
-    await other.apply(Policy(host_forwards=False))
+    await other.apply(Policy())
     exposed = policy({"one": (ExposedPort(80, host_port=8080),)}, EgressMode.NAT)
-    await firewall.apply(replace(exposed, host_forwards=False))
+    await firewall.apply(exposed)
     assert await world.peers["outside"].connect(NODE, 8080) == f"saw {OUTSIDE}"
     assert await world.peers["outside"].connect(ONE, 81) == "silence"
     assert await world.peers["one"].connect(OUTSIDE, 80) == f"saw {NODE}"
     await other.remove()
-    assert await firewall.drift(replace(exposed, host_forwards=False)) is Drift.NONE
+    assert await firewall.drift(exposed) is Drift.NONE
 
 
 async def test_what_is_established_survives_a_replace(world: World, firewall: NftFirewall) -> None:

@@ -18,6 +18,7 @@ import pytest
 from dsecos_agent.names.dnsmasq import DnsmasqServers
 from dsecos_agent.names.model import NameServerError
 from dsecos_agent.names.servers import Folder, end_all
+from dsecos_api.names import REGISTRY_HOST
 
 from tests.patience import async_until
 
@@ -67,6 +68,16 @@ class TestAnswers:
         await servers.ensure(one.zone(shop="10.1.0.5"))
 
         assert one.ask(SHOP, "AAAA") == Answer("NOERROR")
+
+    async def test_the_nodes_registry_is_at_the_gateway_of_each_zone(
+        self, servers: DnsmasqServers, one: Bridge, two: Bridge
+    ) -> None:
+        await servers.ensure(one.zone())
+        await servers.ensure(two.zone(shop="10.2.0.5"))
+
+        assert one.ask(REGISTRY_HOST) == known("10.1.0.1")
+        assert two.ask(REGISTRY_HOST) == known("10.2.0.1")
+        assert one.ask(REGISTRY_HOST, "AAAA") == Answer("NOERROR"), "it listens by IPv4 alone"
 
     async def test_case_does_not_matter(self, servers: DnsmasqServers, one: Bridge) -> None:
         await servers.ensure(one.zone(shop="10.1.0.5"))
@@ -381,7 +392,10 @@ class TestDeath:
         with one.guest.socket("10.1.0.1", tcp=True) as idle:
             idle.connect(("10.1.0.1", 53))
             assert one.ask(SHOP, tcp=True) == known("10.1.0.5")  # so the idle one was accepted before
+            heard: asyncio.Queue[str] = asyncio.Queue()
+            servers.subscribe(heard.put_nowait)
             os.kill(pid(state, one), signal.SIGKILL)
+            await asyncio.wait_for(heard.get(), 60)  # a signal takes effect a moment after it is sent
 
             assert await servers.ensure(zone)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from dsecos_agent.names.model import Address, Zone
-from dsecos_agent.names.text import arguments, hosts_file, is_bridge, is_name, unfit
+from dsecos_agent.names.text import arguments, hosts_file, is_bridge, is_name, known, unfit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,6 +99,15 @@ def test_an_address_is_named_after_its_stack_first() -> None:
         "a.shop",
         "web.shop",
     ]
+
+
+def test_the_name_of_the_registry_is_the_nodes_whoever_asks_for_it() -> None:
+    elsewhere = {"registry.dsecos.internal": (IPv4Address("192.0.2.1"),)}
+    gateways = (IPv4Address("10.1.0.1"), IPv6Address("fd00::1"))
+
+    assert known(Zone("dsz1", gateways, elsewhere, False)) == {
+        "registry.dsecos.internal": (IPv4Address("10.1.0.1"),)
+    }
 
 
 @pytest.mark.parametrize("text", ["", "*", "ds*", "a,b", "a/b", "..", "a b", "a\n", "a" * 16, "lo.1"])

@@ -96,12 +96,13 @@ def test_denied_packets_are_counted_and_told_once(node: Node) -> None:
     node.wait_ready(name)
     node.run(name, "sh", "-c", f"for i in 1 2 3; do timeout 1 bash -c '</dev/tcp/{node.net}.200/80'; done")
     eventually(lambda: node.metric("dsecos_denied_packets_total{") >= 1, "counted", 20)
+    eventually(lambda: node.metric("dsecos_denied_packets_by_peer{") >= 1, "told by peer", 45)
 
     def told() -> int:
         lines = node.kubectl("get", "events", "-o", "wide").splitlines()
         return len([line for line in lines if "DeniedPackets" in line and name in line])
 
-    assert eventually(told, "told", 20) == 1
+    assert eventually(told, "told", 45) == 1
 
 
 @pytest.mark.parametrize("port", ["6443", "22"])

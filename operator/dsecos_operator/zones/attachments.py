@@ -23,7 +23,7 @@ from dsecos_operator.zones.check import Networks
 MOST_REMOTES = 1024
 MOST_ADDRESSES = 8192
 """What the schema takes in lists: nodes of a zone, and addresses of a zone's guests on one node. Beyond them
-come those that sort last, which then are not reached from other nodes.
+come those that sort last, which then are not reached from other nodes (`limits` tells it).
 """
 
 Ends = Mapping[str, str]

@@ -13,6 +13,7 @@ from dsecos_operator.rendering.refused import Refused
 from dsecos_operator.scheduling.network import asks, lacks, tunnel_address
 from dsecos_operator.scheduling.obstacle import Obstacle
 from dsecos_operator.zones.check import Networks, check
+from dsecos_operator.zones.limits import beyond
 from dsecos_operator.zones.mtu import mtu
 from dsecos_operator.zones.observe import Observed
 
@@ -53,14 +54,16 @@ def unfit(observed: Observed) -> Mapping[str, list[Obstacle]]:
 
 
 def _hindrance(observed: Observed) -> Refused | None:
-    """Nodes that the zone should be on and cannot be; all of them, if it cannot be on any."""
+    """Nodes that the zone should be on and cannot be; all of them, if it cannot be on any. Or what of it is
+    not reached.
+    """
     unable = unfit(observed)
     named = [each for each in observed.needed if each in unable]
     nowhere = len(unable) == len(observed.nodes)
     if nowhere and not named and all(any(not each.passing for each in why) for why in unable.values()):
         named = sorted(unable)
     if not named:
-        return _same_address(observed)
+        return _same_address(observed) or beyond(observed)
     told = "; ".join(f"{name}: {', '.join(each.why for each in unable[name])}" for name in named[:5])
     more = f" and {len(named) - 5} more nodes" if len(named) > 5 else ""
     reasons = {each.reason for name in named for each in unable[name]}
