@@ -21,6 +21,7 @@ BESIDE_IT = (
     "node-agent/tests/hostfirewall",
     "node-agent/tests/links",
     "node-agent/tests/names",
+    "node-agent/tests/uplinks",
 )
 """... and what in them does not touch it."""
 

@@ -305,12 +305,22 @@ ADVICE: Mapping[Reason, Advice] = {
         "with this `spec.firewall` nobody could log in to the node: it was not tried",
         "Name your own network in `spec.firewall.managementNetworks` of the Node.",
     ),
+    Reason.LOCKS_OUT_NODES: Advice(
+        "with these `spec.uplinks` the node would lose an address that others know it by: it was not tried",
+        "Keep the address that the message names, or set `spec.addresses` of the Node to another one first.",
+    ),
+    Reason.UPLINK_INVALID: Advice(
+        "`spec.uplinks` names what this node cannot have: nothing was touched",
+        "Read the message, and change `spec.uplinks` of the Node.",
+    ),
     Reason.ROLLED_BACK: Advice(
-        "the node's own firewall was undone: with it the API server or the gateway could not be reached",
-        "Read the message, and change `spec.firewall` of the Node; the same one is not tried again.",
+        "the node's own firewall or uplinks were undone: with them the API server or the gateway could not be"
+        " reached",
+        "Read the message, and change `spec.firewall` or `spec.uplinks` of the Node; the same is not tried"
+        " again.",
     ),
     Reason.ROLLOUT_STOPPED: Advice(
-        "another node has refused or undone its own firewall, so this one keeps what it had",
+        "another node has refused or undone its own firewall or uplinks, so this one keeps what it had",
         "Look at the Node that the message names.",
     ),
     # Node

@@ -67,6 +67,7 @@ class Type(StrEnum):
     STORAGE_READY = "StorageReady"
     FIREWALL_ENFORCED = "FirewallEnforced"
     HOST_FIREWALL = "HostFirewall"
+    UPLINKS = "Uplinks"
     MANDATORY_ACCESS_CONTROL = "MandatoryAccessControl"
     DRAINED = "Drained"
 
@@ -202,6 +203,8 @@ class Reason(StrEnum):
     # HostPolicy
     LOCKS_OUT_API_SERVER = "LocksOutApiServer"
     LOCKS_OUT_ADMINISTRATORS = "LocksOutAdministrators"
+    LOCKS_OUT_NODES = "LocksOutNodes"
+    UPLINK_INVALID = "UplinkInvalid"
     ROLLED_BACK = "RolledBack"
     ROLLOUT_STOPPED = "RolloutStopped"
 

@@ -1,4 +1,4 @@
-"""HostPolicy: what a node's own firewall lets in and out. Written by the operator for the agent."""
+"""HostPolicy: a node's own firewall and uplinks. Written by the operator for the agent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ from dsecos_api.base import ApiModel, KindInfo, KubeObject, PrinterColumn, rule,
 from dsecos_api.networkzone import PortRule
 from dsecos_api.shared import CheckedCidr, Status
 from dsecos_api.types import Port, Protocol
+
+InterfaceAddress = Annotated[
+    str,
+    Field(
+        max_length=49,
+        json_schema_extra=schema(
+            rule("isCIDR(self)", "must be an address with its prefix length, for example 10.0.0.5/24")
+        ),
+    ),
+]
+"""An IPv4 or IPv6 address of an interface and the length of its network's prefix."""
 
 HOST_POLICY_NAME = "host"
 """The one HostPolicy of a node's namespace."""
@@ -85,6 +96,58 @@ class HostFirewall(ApiModel):
     )
 
 
+class Uplink(ApiModel):
+    """An interface of the node itself. What is unset is left alone."""
+
+    interface: str = Field(
+        description="Name of an interface that is there already, for example eth0. None of DsecOS' own.",
+        max_length=15,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        json_schema_extra=schema(rule("self != 'lo'", "lo is no uplink")),
+    )
+    mtu: int | None = Field(
+        default=None, ge=1280, le=65535, description="Largest packet in bytes. Unset: left alone."
+    )
+    addresses: list[InterfaceAddress] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=32,
+        description="All global addresses that it is to have, but for those that IPv6 routers announce."
+        " Unset: left alone.",
+        json_schema_extra=schema(list_set=True),
+    )
+    gateway: str | None = Field(
+        default=None,
+        max_length=15,
+        description="Where the IPv4 default route goes. Unset: left alone.",
+        json_schema_extra=schema(
+            rule("isIP(self) && ip(self).family() == 4", "must be an IPv4 address, for example 10.0.0.1")
+        ),
+    )
+    gateway6: str | None = Field(
+        default=None,
+        max_length=45,
+        description="Where the IPv6 default route goes. Unset: left alone.",
+        json_schema_extra=schema(
+            rule("isIP(self) && ip(self).family() == 6", "must be an IPv6 address, for example fe80::1")
+        ),
+    )
+
+
+Uplinks = Annotated[
+    list[Uplink],
+    Field(
+        max_length=16,
+        json_schema_extra=schema(
+            rule("self.filter(each, has(each.gateway)).size() <= 1", "only one uplink has the gateway"),
+            rule("self.filter(each, has(each.gateway6)).size() <= 1", "only one uplink has the gateway6"),
+            list_map=("interface",),
+        ),
+    ),
+]
+"""The interfaces of one node."""
+
+
 class HostPolicySpec(ApiModel):
     """What the agent makes so."""
 
@@ -105,6 +168,9 @@ class HostPolicySpec(ApiModel):
     firewall: HostFirewall | None = Field(
         default=None, description="The node's own firewall. Unset: DsecOS has none on it."
     )
+    uplinks: Uplinks = Field(
+        default_factory=list, description="The node's own interfaces. Not named: DsecOS leaves them alone."
+    )
     paused: bool | None = Field(
         default=None, description="True: the agent looks, reports and changes nothing."
     )
@@ -116,18 +182,21 @@ class HostPolicyStatus(Status):
     enforced: HostFirewall | None = Field(
         default=None, description="The firewall that is in force. Unset: DsecOS has none on the node."
     )
+    uplinks: Uplinks = Field(
+        default_factory=list, description="The uplinks that were confirmed, and are kept so."
+    )
 
 
 class HostPolicy(KubeObject):
-    """What a node's own firewall lets in and out."""
+    """A node's own firewall and uplinks."""
 
     info: ClassVar[KindInfo] = KindInfo(
         plural="hostpolicies",
         singular="hostpolicy",
         short_names=("hp",),
         namespaced=True,
-        description="What a node's own firewall lets in and out. Written by the operator; administrators edit"
-        " spec.firewall of the Node.",
+        description="A node's own firewall and uplinks. Written by the operator; administrators edit"
+        " spec.firewall and spec.uplinks of the Node.",
         columns=(
             PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason'),

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field
 
 from dsecos_api.base import ApiModel, KindInfo, KubeObject, PrinterColumn, label_name, rule, schema
-from dsecos_api.hostpolicy import HostFirewall
+from dsecos_api.hostpolicy import HostFirewall, Uplinks
 from dsecos_api.shared import CheckedAddress, SecretKeyRef, Status
 from dsecos_api.types import DnsLabel, Port, Quantity, Time
 
@@ -191,6 +191,10 @@ class NodeSpec(ApiModel):
     firewall: HostFirewall | None = Field(
         default=None,
         description="The node's own firewall. Unset: DsecOS leaves the node's own connections alone.",
+    )
+    uplinks: Uplinks = Field(
+        default_factory=list,
+        description="The node's own interfaces: MTU, addresses, default routes. Not named: left alone.",
     )
     maintenance: bool | None = Field(
         default=None,

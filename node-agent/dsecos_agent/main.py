@@ -1,8 +1,8 @@
 """The node agent's process.
 
-Order of a start: pools, records, the last known firewall; then, side by side, the API server is awaited and
-(if it does not answer) guests are started as last known; then the controllers. Stopping it leaves guests,
-links, rules and name servers as they are.
+Order of a start: pools, records, the last known firewall and uplinks; then, side by side, the API server is
+awaited and (if it does not answer) guests are started as last known; then the controllers. Stopping it leaves
+guests, links, rules and name servers as they are.
 """
 
 import asyncio
@@ -118,11 +118,11 @@ class Agent:
         await self.inventory.open()
 
     async def protect_host(self) -> None:
-        """The node's own firewall as it was last confirmed; on an error its controller tries again."""
+        """The node's own firewall and uplinks as last confirmed; on an error their controller tries again."""
         try:
             await self.host_firewall.recover()
         except AdapterError as error:
-            get_logger().error("the node's own firewall is not in force", error=str(error))
+            get_logger().error("the node's own firewall or uplinks are not in force", error=str(error))
 
     def port_of(self, guest: str) -> str | None:
         """Host's end of a guest's network interface; None: the engine names it and has not told it yet."""

@@ -80,8 +80,8 @@ class AgentSettings(BaseSettings):
     """
 
     host_firewall_seconds: float = Field(default=30.0, ge=15)
-    """Seconds after which a change of the node's own firewall is undone that was not proved meanwhile; a look
-    at API server and gateways takes up to ten.
+    """Seconds after which a change of the node's own firewall or uplinks is undone that was not proved
+    meanwhile; a look at API server and gateways takes up to ten.
     """
 
     @property

@@ -82,7 +82,7 @@ class OperatorSettings(BaseSettings):
     """
 
     host_firewall_max_unavailable: int = Field(default=1, ge=1)
-    """Nodes that may have a changed firewall of their own at a time that is not proved yet."""
+    """Nodes that may have a changed firewall of their own, or changed uplinks, that are not proved yet."""
 
     zone_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)] = PRIVATE
     """Networks that zones may take theirs from, separated by commas: whoever may make a zone decides what

@@ -1,5 +1,6 @@
-"""The node's own firewall: one nftables table, changed as a transaction that undoes itself.
+"""The node's own firewall and uplinks, changed as one transaction that undoes itself.
 
 Pure are `model` (what is wanted), `check` (what is refused before it is tried) and `render` (its text).
-`undo` is a process of its own. `keeper` puts them together; `controller` obeys the HostPolicy.
+The uplinks are a package beside this one. `undo` is a process of its own. `keeper` puts them together;
+`controller` obeys the HostPolicy.
 """

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import json
 import select
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from dsecos_agent.adapter_errors import AdapterError, RetryableError
-from dsecos_agent.hostfirewall.undo import ARMED, CONFIRM, CONFIRMED
+from dsecos_agent.hostfirewall.undo import ARMED, CONFIRM, CONFIRMED, Step
 
 ARM_TIME_LIMIT = 20.0
 ANSWER_TIME_LIMIT = 10.0
@@ -29,27 +30,27 @@ class UndoNotArmedError(AdapterError):
 
 
 class Undo:
-    """A process that loads the former rules unless it is confirmed in time."""
+    """A process that puts back what was, unless it is confirmed in time."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         """By `arm`."""
         self._process = process
 
     @classmethod
-    async def arm(cls, former: str, seconds: float, lock: Path) -> Self:
-        """Start it with the former rules; it is armed when this returns. Raises UndoNotArmedError."""
+    async def arm(cls, steps: Sequence[Step], seconds: float, lock: Path) -> Self:
+        """Start it with what puts things back; it is armed when this returns. Raises UndoNotArmedError."""
         command = [sys.executable, "-m", "dsecos_agent.hostfirewall.undo", str(seconds), str(lock)]
-        return await asyncio.to_thread(cls._arm_somehow, command, former)
+        return await asyncio.to_thread(cls._arm_somehow, command, json.dumps(steps))
 
     @classmethod
-    def _arm_somehow(cls, command: Sequence[str], former: str) -> Self:
+    def _arm_somehow(cls, command: Sequence[str], steps: str) -> Self:
         if SYSTEMD.is_dir() and shutil.which(OWN_SCOPE[0]):
             with contextlib.suppress(UndoNotArmedError):
-                return cls._arm([*OWN_SCOPE, *command], former)
-        return cls._arm(command, former)
+                return cls._arm([*OWN_SCOPE, *command], steps)
+        return cls._arm(command, steps)
 
     @classmethod
-    def _arm(cls, argv: Sequence[str], former: str) -> Self:
+    def _arm(cls, argv: Sequence[str], steps: str) -> Self:
         try:
             # Not asyncio's: it kills its processes when the event loop ends, and this one has to outlive us.
             process = subprocess.Popen(
@@ -61,17 +62,17 @@ class Undo:
                 cwd="/",
             )
         except OSError as error:
-            raise UndoNotArmedError(f"the undo of the node's own firewall does not start: {error}") from error
+            raise UndoNotArmedError(f"the undo of the change does not start: {error}") from error
         undo = cls(process)
-        text = former.encode()
+        text = steps.encode()
         if undo._say(b"%d\n%b" % (len(text), text)) and undo._hear(ARM_TIME_LIMIT) == ARMED:
             return undo
         process.kill()
         process.wait()
-        raise UndoNotArmedError("the undo of the node's own firewall did not get ready")
+        raise UndoNotArmedError("the undo of the change did not get ready")
 
     async def confirm(self) -> bool:
-        """Whether the new rules stay. False: it is dead, or has undone."""
+        """Whether the change stays. False: it is dead, or has undone."""
         return await asyncio.to_thread(self._confirm)
 
     def _confirm(self) -> bool:
@@ -124,6 +125,8 @@ async def nobody_undoes(lock: Path, limit: float) -> AsyncIterator[None]:
                 break
             except BlockingIOError as error:
                 if time.monotonic() >= end:
-                    raise RetryableError("an undo of the node's own firewall is still under way") from error
+                    raise RetryableError(
+                        "an undo of the node's own firewall and uplinks is still under way"
+                    ) from error
             await asyncio.sleep(LOCK_EVERY)
         yield

@@ -1,10 +1,13 @@
-"""The HostPolicy controller: brings the node's own firewall to what the operator wrote, or says why not."""
+"""The HostPolicy controller: brings the node's own firewall and uplinks to what the operator wrote, or says
+why not.
+"""
 
 import asyncio
+from collections.abc import Iterable, Sequence
 
 from dsecos_api import HostPolicy
 from dsecos_api.conditions import Reason, Type
-from dsecos_api.hostpolicy import HOST_POLICY_NAME, HostFirewall, HostPolicyStatus
+from dsecos_api.hostpolicy import HOST_POLICY_NAME, HostFirewall, HostPolicyStatus, Uplink
 from dsecos_runtime import (
     HOST_POLICY,
     Conditions,
@@ -20,15 +23,26 @@ from dsecos_runtime import (
 from dsecos_agent.adapter_errors import AdapterError, RetryableError
 from dsecos_agent.hostfirewall.check import check
 from dsecos_agent.hostfirewall.keeper import Keeper
-from dsecos_agent.hostfirewall.model import ApiServer, HostPolicyInvalidError, Rules, rules_of
+from dsecos_agent.hostfirewall.model import (
+    ApiServer,
+    HostPolicyInvalidError,
+    Rules,
+    known_addresses,
+    rules_of,
+)
 from dsecos_agent.hostfirewall.probe import HostProbe
 from dsecos_agent.hostfirewall.render import render
 from dsecos_agent.hostfirewall.table import HostTable
+from dsecos_agent.uplinks import kernel, watch
+from dsecos_agent.uplinks.check import UplinkRefusedError
+from dsecos_agent.uplinks.check import check as check_uplinks
 
 SOON = 5.0
 """Seconds until another look whether a change can be made."""
 LATER = 60.0
 """Seconds until another try of what has failed by no fault of the policy's."""
+BETWEEN_REPAIRS = 1.0
+"""Seconds at least, of uplinks: a program that insists on something else is not raced with."""
 
 
 class HostFirewallController(Controller):
@@ -61,16 +75,25 @@ class HostFirewallController(Controller):
         self.inputs = (Input(HOST_POLICY, changed=ignoring_status),)
 
     async def background(self) -> None:
-        """Listen for changes of the table."""
-        changed = asyncio.Event()
-        subscription = self._table.subscribe(changed.set)
+        """Listen for changes of the table and the uplinks."""
+        table, links = asyncio.Event(), asyncio.Event()
+        subscriptions = (self._table.subscribe(table.set), watch.subscribe(self._uplinks, links.set))
         try:
-            while True:
-                await changed.wait()
-                changed.clear()
-                self.wake(self._key)
+            await asyncio.gather(self._heed(table, 0.0), self._heed(links, BETWEEN_REPAIRS))
         finally:
-            subscription.close()
+            for each in subscriptions:
+                each.close()
+
+    async def _heed(self, changed: asyncio.Event, between: float) -> None:
+        while True:
+            await changed.wait()
+            changed.clear()
+            self.wake(self._key)
+            await asyncio.sleep(between)
+
+    def _uplinks(self) -> Iterable[str]:
+        confirmed = self._keeper.confirmed
+        return [] if confirmed is None else [each.interface for each in confirmed.uplinks]
 
     async def reconcile(self, key: Key) -> Requeue | None:
         """Compare, change, tell."""
@@ -82,68 +105,91 @@ class HostFirewallController(Controller):
             await self._tell(policy, Reason.PAUSED, text)
             return None
         try:
-            return await self._obey(policy)
+            return await self._obey_or_refuse(policy)
         except RetryableError as error:
             await self._tell(policy, Reason.PENDING, str(error))
             return Requeue(SOON)
-        except HostPolicyInvalidError as error:
-            await self._refuse(policy, Reason.CIDR_INVALID, str(error))
-            return None
         except AdapterError as error:
             await self._tell(policy, Reason.FAILED, str(error))
             return Requeue(LATER)
 
+    async def _obey_or_refuse(self, policy: HostPolicy) -> Requeue | None:
+        try:
+            return await self._obey(policy)
+        except (HostPolicyInvalidError, UplinkRefusedError) as error:
+            await self._refuse(policy, error.reason, str(error))
+            return Requeue(LATER)  # an interface may appear
+
     async def _obey(self, policy: HostPolicy) -> Requeue | None:
-        firewall = policy.spec.firewall
-        if firewall is None:
-            if await self._keeper.clear():
-                get_logger().info("the node's own firewall is removed")
-            await self._tell(policy, Reason.NOT_CONFIGURED, "spec.firewall of the Node is unset")
+        firewall, uplinks = policy.spec.firewall, policy.spec.uplinks
+        if firewall is None and not uplinks:
+            self._keeper.forgive()
+            await self._keeper.lessen(None, None, ())
+            text = "spec.firewall and spec.uplinks of the Node are unset"
+            await self._tell(policy, Reason.NOT_CONFIGURED, text)
             return None
         api = await self._probe.api_server()
-        refusal = check(self._rules(policy, firewall, api), api)
+        refusal = None if firewall is None else check(self._rules(policy, firewall, api), api)
         if refusal is not None:
             await self._refuse(policy, refusal.reason, refusal.message)
             return Requeue(LATER)  # the API server's name may mean another address then
-        undone = self._keeper.failure(firewall)
+        await self._check_uplinks(policy)
+        undone = self._keeper.failure(firewall, uplinks)
         if undone is not None:
             # What was in force before goes on, with the nodes of now.
             confirmed = self._keeper.confirmed
             if confirmed is None:
                 await self._repair(policy)
             else:
-                await self._bring(policy, confirmed.firewall, api)
+                await self._bring(policy, confirmed.firewall, confirmed.uplinks, api)
             await self._tell(policy, Reason.ROLLED_BACK, self._undone(undone))
             return None
-        problem = await self._bring(policy, firewall, api)
+        self._keeper.forgive()
+        problem = await self._bring(policy, firewall, uplinks, api)
         confirmed = self._keeper.confirmed
         if problem is None:
             await self._tell(policy, Reason.IN_FORCE, "" if confirmed is None else confirmed.proof)
             return None
-        if self._keeper.failure(firewall) is None:
-            # The same firewall, only the nodes are others: they are not to blame.
+        if self._keeper.failure(firewall, uplinks) is None:
+            # The same, only the nodes are others: they are not to blame.
             await self._tell(policy, Reason.PENDING, self._undone(problem))
             return Requeue(LATER)
         await self._tell(policy, Reason.ROLLED_BACK, self._undone(problem))
         return None
 
-    async def _bring(self, policy: HostPolicy, firewall: HostFirewall, api: ApiServer) -> str | None:
+    async def _bring(
+        self, policy: HostPolicy, firewall: HostFirewall | None, uplinks: Sequence[Uplink], api: ApiServer
+    ) -> str | None:
         """Why it was undone; None: in force."""
-        text = render(self._rules(policy, firewall, api), self._instance, self._link_prefix)
-        confirmed = self._keeper.confirmed
-        if confirmed is not None and confirmed.text == text:
-            await self._repair(policy)
+        text = None
+        if firewall is not None:
+            text = render(self._rules(policy, firewall, api), self._instance, self._link_prefix)
+        if self._keeper.adds_nothing(text, uplinks):
+            self._told_repaired(policy, await self._keeper.lessen(firewall, text, uplinks))
             return None
-        problem = await self._keeper.change(firewall, text, self._probe)
-        get_logger().info("the node's own firewall was changed", undone=problem)
+        problem = await self._keeper.change(firewall, text, self._probe, uplinks)
+        get_logger().info("the node's own firewall and uplinks were changed", undone=problem)
         return problem
+
+    async def _check_uplinks(self, policy: HostPolicy) -> None:
+        names = [each.interface for each in policy.spec.uplinks]
+        check_uplinks(
+            policy.spec.uplinks,
+            await kernel.observe(names),
+            elsewhere=kernel.addresses_elsewhere(names),
+            nodes=known_addresses(policy.spec.nodes),
+            link_prefix=self._link_prefix,
+        )
 
     def _rules(self, policy: HostPolicy, firewall: HostFirewall, api: ApiServer) -> Rules:
         return rules_of(firewall, policy.spec.nodes, api_port=api.port if api.here else None)
 
     async def _repair(self, policy: HostPolicy) -> None:
-        if await self._keeper.repair():
-            text = f"somebody changed table inet {self._instance}_host: it was put back"
+        self._told_repaired(policy, await self._keeper.repair())
+
+    def _told_repaired(self, policy: HostPolicy, repaired: list[str]) -> None:
+        if repaired:
+            text = f"somebody changed {' and '.join(repaired)}: put back"
             self._runtime.events.warning(HOST_POLICY, policy, Reason.REPAIRED, text)
 
     async def _refuse(self, policy: HostPolicy, reason: Reason, message: str) -> None:
@@ -156,7 +202,7 @@ class HostFirewallController(Controller):
 
     def _instead(self) -> str:
         if self._keeper.confirmed is None:
-            return "The node has no firewall of its own"
+            return "The node is as it was before"
         return "The former one is in force"
 
     async def _tell(self, policy: HostPolicy, reason: Reason, message: str) -> None:
@@ -175,5 +221,6 @@ class HostFirewallController(Controller):
             observed_generation=policy.metadata.generation,
             conditions=conditions.build(),
             enforced=None if confirmed is None else confirmed.firewall,
+            uplinks=[] if confirmed is None else list(confirmed.uplinks),
         )
         await self._runtime.status.write(HOST_POLICY, policy, told)

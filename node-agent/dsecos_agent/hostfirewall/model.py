@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from dsecos_api.conditions import Reason
 from dsecos_api.hostpolicy import HostFirewall
 
 from dsecos_agent.adapter_errors import AdapterError
@@ -16,6 +17,8 @@ Network = IPv4Network | IPv6Network
 
 class HostPolicyInvalidError(AdapterError):
     """A value that cannot be read; the message names the field, the value and what is expected."""
+
+    reason = Reason.CIDR_INVALID
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,13 @@ class Reach:
 
 
 def broken(before: Reach, after: Reach) -> str | None:
-    """What was reached before and is not any more. Pure."""
+    """What was reached before, or is new, and is not reached. Pure."""
     if after.api is not None:
         return after.api
     lost = [
         problem
         for name, problem in after.gateways.items()
-        if problem is not None and before.gateways.get(name, problem) is None
+        if problem is not None and before.gateways.get(name) is None
     ]
     return lost[0] if lost else None
 

@@ -1,38 +1,43 @@
-"""What has to be known after a restart: the firewall that was proved, and what was not."""
+"""What has to be known after a restart: what was proved, and what was not."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from dsecos_api.hostpolicy import HostFirewall
+from dsecos_api.hostpolicy import HostFirewall, Uplink
 from pydantic import TypeAdapter, ValidationError
 
 from dsecos_agent.firewall.drift import digest_of_text
 from dsecos_agent.processes.files import write_atomically
+from dsecos_agent.uplinks.model import Script
 
 
 @dataclass(frozen=True, slots=True)
 class Enforced:
-    """A firewall that was put in force and proved."""
+    """What was put in force and proved."""
 
-    firewall: HostFirewall
-    text: str
-    """As it was loaded."""
+    firewall: HostFirewall | None = None
+    text: str | None = None
+    """The firewall as it was loaded."""
     proof: str = ""
     """What was reached with it."""
+    uplinks: tuple[Uplink, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A change that is being made: until it is proved, `State.confirmed` is what to go back to."""
+    """A change that is being made: until it is proved, `State.confirmed` and `links` are gone back to."""
 
     digest: str
     stopped: bool = False
     """The agent was asked to end in the middle; the change is not to blame."""
+    links: Script = field(default_factory=Script)
+    """Puts the links back as they were, were that not DsecOS' doing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A firewall that was undone; it is not tried again."""
+    """What was undone; it is not tried again."""
 
     digest: str
     message: str
@@ -40,7 +45,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All of it. Without anything: DsecOS has no firewall on the node."""
+    """All of it. Without anything: DsecOS has nothing of it on the node."""
 
     confirmed: Enforced | None = None
     pending: Pending | None = None
@@ -50,9 +55,10 @@ class State:
 _ADAPTER = TypeAdapter(State)
 
 
-def digest(firewall: HostFirewall) -> str:
-    """By which a firewall is known again."""
-    return digest_of_text(firewall.model_dump_json())
+def digest(firewall: HostFirewall | None, uplinks: Sequence[Uplink]) -> str:
+    """By which what the spec says is known again."""
+    parts = [each.model_dump_json() for each in (firewall, *uplinks) if each is not None]
+    return digest_of_text("\n".join(parts))
 
 
 def load(path: Path) -> State:

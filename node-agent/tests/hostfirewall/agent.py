@@ -2,7 +2,7 @@
 
 `python agent.py FOLDER KUBECONFIG SECONDS`: the change is the file `wanted.json` of the folder. Says `done`
 and why it was undone. Its fault points are the agent's (DSECOS_FAULT_POINT); with DSECOS_TEST_HANG it hangs
-while the rules are in force, alive but mute.
+while the change is in force, alive but mute.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from dsecos_agent.hostfirewall.model import rules_of
 from dsecos_agent.hostfirewall.probe import HostProbe, Reach
 from dsecos_agent.hostfirewall.render import render
 from dsecos_agent.hostfirewall.table import HostTable
-from dsecos_api.hostpolicy import HostFirewall
+from dsecos_api.hostpolicy import HostFirewall, HostPolicySpec
 from dsecos_runtime import Credentials
 
 INSTANCE, PREFIX = "dthf", "dt"
@@ -48,10 +48,11 @@ def text(firewall: HostFirewall) -> str:
 
 
 async def main(folder: Path, kubeconfig: Path, seconds: float) -> None:
-    wanted = HostFirewall.model_validate_json((folder / "wanted.json").read_text())
+    wanted = HostPolicySpec.model_validate_json((folder / "wanted.json").read_text())
+    rules = None if wanted.firewall is None else text(wanted.firewall)
     probe = HostProbe(Credentials(kubeconfig))
     hanging = HangingProbe(probe) if "DSECOS_TEST_HANG" in os.environ else probe
-    problem = await keeper(folder, seconds).change(wanted, text(wanted), hanging)
+    problem = await keeper(folder, seconds).change(wanted.firewall, rules, hanging, wanted.uplinks)
     print(f"done {problem}", flush=True)
 
 

@@ -48,6 +48,11 @@ class Neighbour:
         assert process.stdout is not None
         assert process.stdout.readline() == "serving\n"
 
+    def nft(self, commands: str) -> None:
+        """Rules over there."""
+        argv = self.namespace.argv("nft", commands)
+        subprocess.run(argv, check=True)
+
     def reaches(self, *tries: Try) -> list[str]:
         """What becomes of packets from there to the node."""
         orders = [self._order(each, self.node_four, self.node_six) for each in tries]

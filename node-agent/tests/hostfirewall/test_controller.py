@@ -1,4 +1,4 @@
-"""A HostPolicy in a real API server becomes the node's firewall, or says why not."""
+"""A HostPolicy in a real API server becomes the node's firewall and uplinks, or says why not."""
 
 import json
 import os
@@ -52,13 +52,13 @@ class Node:
         self._tunnel = tunnel
         self._reader = Reader(tunnel.plane.kubeconfig)
         self._env = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-        self._folder = folder
+        self.folder = folder
         self.log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **env: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            argv = [sys.executable, str(PART), str(self._folder), SPACE]
+            argv = [sys.executable, str(PART), str(self.folder), SPACE]
             self._process = subprocess.Popen(argv, env={**self._env, **env}, stdout=log, stderr=log)
         return self._process
 
@@ -255,3 +255,112 @@ def test_a_paused_policy_is_left_alone(node: Node) -> None:
     node.order(FIRST, paused=True)
     node.says("Paused")
     assert rules() == ""
+
+
+def uplink(**spec: Any) -> dict[str, Any]:
+    return {"uplinks": [{"interface": "lan4", **spec}]}
+
+
+def links() -> str:
+    return ip("-o addr show dev lan4 scope global") + ip("route")
+
+
+def addresses() -> set[str]:
+    return {line.split()[3] for line in ip("-o -4 addr show dev lan4").splitlines()}
+
+
+GOOD = uplink(mtu=1400, addresses=["10.9.4.1/24", "10.9.4.8/24"], gateway="10.9.4.2")
+LOST = uplink(addresses=["10.9.5.1/24"], gateway="10.9.5.2")
+
+
+def test_uplinks_are_put_in_force_kept_so_and_let_go(
+    node: Node, api: Neighbour, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Or what the watch is sent in larger packets is lost for a while.
+    api.namespace.ip("link set eth0 mtu 1400")
+    times: list[float] = []
+    settled = {"10.9.4.1/24", "10.9.4.8/24"}
+
+    def as_wanted() -> bool:
+        route = "default via 10.9.4.2 dev lan4" in ip("route")
+        return addresses() == settled and route and "mtu 1400" in ip("link show lan4")
+
+    node.start()
+    node.order(None, **GOOD)
+    policy = node.says("InForce")
+    assert policy["status"]["uplinks"] == GOOD["uplinks"]
+    assert "gateway 10.9.4.2 on lan4" in ready(policy)["message"]
+    assert as_wanted()
+    for tampering in (
+        "addr del 10.9.4.8/24 dev lan4",
+        "route del default",
+        "link set lan4 mtu 1500",
+        "addr add 10.9.4.66/24 dev lan4",
+    ):
+        ip(tampering)
+        began = time.monotonic()
+        until(as_wanted, every=0.01, what=f"put back: {tampering}")
+        times.append(time.monotonic() - began)
+    with capsys.disabled():
+        print(f"\nuplinks put back: median {sorted(times)[2]:.3f} s, worst {max(times):.3f} s")
+    until(lambda: "Repaired" in node.events(), what="an event")
+    node.order(None)
+    assert "uplinks" not in node.says("NotConfigured")["status"]
+    assert as_wanted(), "they stay as they are"
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "told"),
+    [
+        (uplink(addresses=["10.9.5.1/24"]), "UplinkInvalid", "name gateway"),
+        ({"uplinks": [{"interface": "lan9", "mtu": 1400}]}, "UplinkInvalid", "lan9 does not exist"),
+        (uplink(mtu=1300, gateway="10.9.5.2"), "UplinkInvalid", "10.9.5.2 is in no network"),
+        (
+            {**uplink(addresses=["10.9.4.7/24"]), "nodes": ["10.9.2.2", "10.9.4.1"]},
+            "LocksOutNodes",
+            "by 10.9.4.1",
+        ),
+    ],
+    ids=["default route", "interface", "gateway", "address of the node"],
+)
+def test_uplinks_that_are_refused_are_named_and_nothing_is_touched(
+    node: Node, spec: dict[str, Any], reason: str, told: str
+) -> None:
+    before = links()
+    node.start()
+    node.order(FIRST, **spec)
+    policy = node.says(reason)
+    assert told in ready(policy)["message"]
+    assert {each["type"] for each in policy["status"]["conditions"]} == {"Ready", "Stalled"}
+    assert (links(), rules()) == (before, ""), "neither half"
+
+
+def test_an_agent_that_is_killed_by_its_uplinks_comes_back_and_tells(node: Node) -> None:
+    before = links()
+    process = node.start(DSECOS_FAULT_POINT="host-uplinks-apply:1")
+    node.order(FIRST, **LOST)
+    process.wait(60)
+    until(lambda: links() == before, what="the links are as they were")
+    node.start()
+    assert "the agent ended" in ready(node.says("RolledBack"))["message"]
+    assert rules() == ""
+    node.order(FIRST)
+    node.says("InForce")
+    assert links() == before
+
+
+def test_what_was_undone_is_tried_again_once_something_else_was_wanted(node: Node) -> None:
+    memory = node.folder / "host-firewall.json"
+    node.start()
+    node.order(FIRST)
+    node.says("InForce")
+    for _ in range(2):
+        node.order(FIRST, **LOST)
+        node.says("RolledBack")
+        node.order(FIRST, nodes=["10.9.2.2", "10.9.9.9"], **LOST)
+        node.says("RolledBack")
+        until(lambda: "10.9.9.9" in rules(), what="the former firewall has the nodes of now")
+        assert json.loads(memory.read_text())["failed"], "it is remembered beside that"
+        node.order(FIRST)
+        node.says("InForce")
+        until(lambda: not json.loads(memory.read_text())["failed"], what="it is forgotten")

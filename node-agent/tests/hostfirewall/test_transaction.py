@@ -1,17 +1,13 @@
 """A change that takes the API server away is undone, whoever dies."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-import yaml
+from dsecos_agent.firewall import netlink
 from dsecos_agent.hostfirewall.armed import Undo, UndoNotArmedError, nobody_undoes
 from dsecos_agent.hostfirewall.check import check
 from dsecos_agent.hostfirewall.keeper import AGENT_ENDED, Keeper, NotNowError
@@ -19,19 +15,13 @@ from dsecos_agent.hostfirewall.model import rules_of
 from dsecos_agent.hostfirewall.probe import HostProbe, Reach, broken
 from dsecos_agent.hostfirewall.table import HostTable
 from dsecos_api.hostpolicy import HostFirewall
-from dsecos_proxmox_simulator.certificates import make_certificate
-from dsecos_runtime import Credentials
 
 from tests.patience import until
 
 from ..links.netns import ip  # noqa: TID252 - tests have no package to name
 from .agent import INSTANCE, keeper, text
+from .change import PORT, SERVICE, connects, nft, start, undoes
 from .lan import Neighbour, Try
-
-AGENT = Path(__file__).with_name("agent.py")
-SERVICE = "10.96.0.1"
-"""The kubeconfig's address of the API server: as with kube-proxy, another table of the node translates it."""
-PORT = 6443
 
 FIRST = HostFirewall.model_validate({"managementNetworks": ["10.9.1.0/24"]})
 GOOD = HostFirewall.model_validate({"managementNetworks": ["10.9.1.0/24"], "allow": [{"port": 80}]})
@@ -39,74 +29,6 @@ LOCKS_OUT = HostFirewall.model_validate(
     {"managementNetworks": ["10.9.1.0/24"], "egress": [{"cidr": f"{SERVICE}/32"}]}
 )
 """Passes what is checked beforehand: the address that the kubeconfig names may be spoken to."""
-
-
-@pytest.fixture
-def kubeconfig(api: Neighbour, tmp_path: Path) -> Path:
-    """Of an API server with TLS in another namespace, behind a translated address."""
-    certificate = make_certificate(SERVICE, ["kubernetes"])
-    pem = tmp_path / "api.pem"
-    pem.write_text(certificate.pem + certificate.key_pem)
-    api.serve(PORT, certificate=pem)
-    ip(f"route add default via {api.four}")
-    nft("add table ip service; add chain ip service out { type nat hook output priority -100; }")
-    nft(f"add rule ip service out ip daddr {SERVICE} tcp dport {PORT} dnat to {api.four}:{PORT}")
-    authority = tmp_path / "ca.pem"
-    authority.write_text(certificate.pem)
-    path = tmp_path / "kubeconfig"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "current-context": "test",
-                "clusters": [
-                    {
-                        "name": "test",
-                        "cluster": {
-                            "server": f"https://{SERVICE}:{PORT}",
-                            "certificate-authority": str(authority),
-                        },
-                    }
-                ],
-                "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-                "users": [{"name": "test", "user": {"token": "of-no-matter"}}],
-            }
-        )
-    )
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "state"
-    path.mkdir()
-    yield path
-    for process in undoes(path):
-        process.kill()
-
-
-@pytest.fixture
-def probe(kubeconfig: Path) -> HostProbe:
-    return HostProbe(Credentials(kubeconfig))
-
-
-@pytest.fixture
-def agent(folder: Path, network: None) -> Keeper:
-    """An agent in this process."""
-    return keeper(folder)
-
-
-def nft(commands: str) -> None:
-    subprocess.run(["nft", "-f", "-"], input=commands.replace("; add", "\nadd"), text=True, check=True)
-
-
-def undoes(folder: Path) -> list[psutil.Process]:
-    """The undo processes that live."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if "dsecos_agent.hostfirewall.undo" in (process.info["cmdline"] or ())
-        and str(folder / "host-firewall.lock") in process.info["cmdline"]
-    ]
 
 
 def rules() -> str:
@@ -117,20 +39,6 @@ def rules() -> str:
         text=True,
         check=False,
     ).stdout
-
-
-def start(folder: Path, kubeconfig: Path, wanted: HostFirewall, seconds: float, **env: str) -> Any:
-    (folder / "wanted.json").write_text(wanted.model_dump_json(by_alias=True))
-    return subprocess.Popen(
-        [sys.executable, str(AGENT), str(folder), str(kubeconfig), str(seconds)],
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-async def connects(probe: HostProbe) -> bool:
-    return (await probe.look()).api is None
 
 
 async def test_what_leaves_the_api_server_is_confirmed(
@@ -279,6 +187,7 @@ async def test_a_gateway_that_was_silent_before_is_not_judged(agent: Keeper, pro
         ({"a": None}, {"a": "a is silent"}, "a is silent"),
         ({"a": "a is silent"}, {"a": "a is silent"}, None),
         ({"a": None, "b": "silent"}, {"b": "silent"}, None),
+        ({"a": None}, {"b": "b is new and silent"}, "b is new and silent"),
     ],
 )
 def test_a_change_is_judged_by_what_it_broke(
@@ -325,15 +234,18 @@ async def test_at_boot_the_last_confirmed_one_is_there_without_an_api_server(
 
 async def test_without_a_firewall_the_table_goes(agent: Keeper, admin: Neighbour, probe: HostProbe) -> None:
     assert await agent.change(GOOD, text(GOOD), probe) is None
-    assert await agent.clear()
+    await agent.lessen(None, None, ())
     assert rules() == ""
-    assert not await agent.clear()
+    assert agent.confirmed is None
+    generation = netlink.generation()
+    assert await agent.lessen(None, None, ()) == []
+    assert netlink.generation() == generation, "a second time nothing is done"
     assert admin.reaches(Try("tcp", 9)) == ["Connection refused"]
 
 
 async def test_the_next_agent_waits_for_an_undo_that_is_under_way(folder: Path, network: None) -> None:
     lock = folder / "host-firewall.lock"
-    undo = await Undo.arm("", 300, lock)
+    undo = await Undo.arm([], 300, lock)
     with pytest.raises(Exception, match="still under way"):
         async with nobody_undoes(lock, 0.2):
             pass

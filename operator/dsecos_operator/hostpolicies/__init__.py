@@ -1,1 +1,1 @@
-"""HostPolicy: each node's own firewall, given to a few nodes at a time."""
+"""HostPolicy: each node's own firewall and uplinks, given to a few nodes at a time."""

@@ -22,12 +22,12 @@ from dsecos_runtime import (
     is_true,
 )
 
-from dsecos_operator.hostpolicies.plan import ApplyPolicy, Verdict, plan, zone_networks
+from dsecos_operator.hostpolicies.plan import ApplyPolicy, Verdict, plan, told_of, zone_networks
 from dsecos_operator.kinds import node_of
 
 CLUSTER = Key("", "cluster")
 FIELD_MANAGER = "dsecos-operator-host-firewall"
-"""Of the one condition that is written here; the Node's other conditions are the agent's and another
+"""Of the two conditions that are written here; the Node's other conditions are the agent's and another
 controller's.
 """
 
@@ -40,7 +40,7 @@ class HostPolicyController(Controller):
     workers = 1
 
     def __init__(self, runtime: Runtime, max_unavailable: int) -> None:
-        """At most `max_unavailable` nodes have a changed firewall at a time that is not in force yet."""
+        """At most `max_unavailable` nodes have a change at a time that is not in force yet."""
         super().__init__()
         self._runtime = runtime
         self._max_unavailable = max_unavailable
@@ -64,17 +64,18 @@ class HostPolicyController(Controller):
         await act_all(actions, self._act)
         for node in nodes:
             if not node.deleting:
-                await self._tell(node, verdicts.get(node.name))
+                await self._tell(node, policies.get(node.name), verdicts.get(node.name))
         return None
 
     async def _act(self, action: ApplyPolicy) -> None:
         await self._runtime.cluster.apply(HOST_POLICY, action.policy)
 
-    async def _tell(self, node: Node, verdict: Verdict | None) -> None:
+    async def _tell(self, node: Node, policy: HostPolicy | None, verdict: Verdict | None) -> None:
         conditions = Conditions(node.status, node.metadata.generation)
         if verdict is not None:
-            conditions.set(Type.HOST_FIREWALL, verdict.status, verdict.reason, verdict.message)
-        built = [each for each in conditions.build() if each.type == Type.HOST_FIREWALL]
+            for half, each in told_of(node, policy, verdict).items():
+                conditions.set(half, each.status, each.reason, each.message)
+        built = [each for each in conditions.build() if each.type in {Type.HOST_FIREWALL, Type.UPLINKS}]
         await self._status.write(NODE, node, NodeStatus(conditions=built))
 
 

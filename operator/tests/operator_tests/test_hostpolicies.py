@@ -1,4 +1,4 @@
-"""A changed firewall rolls over the nodes, a few at a time, and stops where it does harm."""
+"""A changed firewall and changed uplinks roll over the nodes, a few at a time; harm stops them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from typing import Any
 import pytest
 from dsecos_api import HostPolicy, NetworkZone, Node, Reason, Type
 from dsecos_api.hostpolicy import HostFirewall
-from dsecos_operator.hostpolicies.plan import ApplyPolicy, Standing, Verdict, plan, standing
+from dsecos_operator.hostpolicies.plan import (
+    ApplyPolicy,
+    Standing,
+    Verdict,
+    Wish,
+    given_to,
+    plan,
+    standing,
+    told_of,
+    wish_of,
+)
 from dsecos_operator.kinds import node_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 FIRST: dict[str, Any] = {"managementNetworks": ["10.0.0.0/24"]}
 SECOND: dict[str, Any] = {"managementNetworks": ["10.0.0.0/24"], "allow": [{"port": 80}]}
+UPLINKS: list[dict[str, Any]] = [{"interface": "eth0", "mtu": 9000}]
 BAD: dict[str, Any] = {"managementNetworks": ["10.0.0.0/24"], "egress": [{"cidr": "127.0.0.0/8"}]}
 
 
@@ -28,7 +39,7 @@ class Cluster:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     zones: list[NetworkZone] = field(default_factory=list)
     told: list[list[str]] = field(default_factory=list)
-    """Nodes that were given another firewall, by pass."""
+    """Nodes that were given another firewall or other uplinks, by pass."""
 
     def add(self, name: str, number: int, firewall: dict[str, Any] | None = None, **status: Any) -> None:
         registered = {"type": Type.NODE_REGISTERED, "status": "True", "reason": Reason.REGISTERED}
@@ -52,7 +63,7 @@ class Cluster:
             self.nodes[name] = Node.parse(raw)
 
     def roll(self) -> list[str]:
-        """One pass; the nodes whose firewall was changed by it."""
+        """One pass; the nodes whose firewall or uplinks were changed by it."""
         actions, self.verdicts = plan(
             list(self.nodes.values()), self.policies, self.max_unavailable, self.zones
         )
@@ -60,7 +71,7 @@ class Cluster:
         for action in actions:
             name = node_of(action.policy.namespace)
             present = self.policies.get(name)
-            if action.policy.spec.firewall != (present.spec.firewall if present else None):
+            if given_to(action.policy) != given_to(present):
                 changed.append(name)
             generation = (present.metadata.generation or 0) + 1 if present else 1
             metadata = action.policy.metadata.model_copy(update={"generation": generation})
@@ -77,11 +88,17 @@ class Cluster:
             raw["status"] = {
                 "observedGeneration": raw["metadata"]["generation"],
                 **({"enforced": raw["spec"].get("firewall")} if well else {}),
+                **({"uplinks": raw["spec"].get("uplinks", [])} if well else {}),
                 "conditions": [
                     {"type": "Ready", "status": str(well), "reason": reason, "message": f"so says {name}"}
                 ],
             }
             self.policies[name] = HostPolicy.parse(raw)
+
+    def told_of(self, name: str) -> dict[Type, Reason]:
+        """The reasons of the Node's conditions."""
+        told = told_of(self.nodes[name], self.policies[name], self.verdicts[name])
+        return {half: verdict.reason for half, verdict in told.items()}
 
     def given(self, name: str) -> HostFirewall | None:
         return self.policies[name].spec.firewall
@@ -164,7 +181,14 @@ def test_two_at_a_time() -> None:
 
 @pytest.mark.parametrize(
     "reason",
-    [Reason.ROLLED_BACK, Reason.LOCKS_OUT_API_SERVER, Reason.LOCKS_OUT_ADMINISTRATORS, Reason.CIDR_INVALID],
+    [
+        Reason.ROLLED_BACK,
+        Reason.LOCKS_OUT_API_SERVER,
+        Reason.LOCKS_OUT_ADMINISTRATORS,
+        Reason.LOCKS_OUT_NODES,
+        Reason.CIDR_INVALID,
+        Reason.UPLINK_INVALID,
+    ],
 )
 def test_one_that_was_undone_or_refused_stops_the_others_and_they_say_so(reason: Reason) -> None:
     made = cluster(3)
@@ -215,6 +239,83 @@ def test_taking_a_firewall_away_waits_for_nobody() -> None:
     assert made.verdicts == {}
 
 
+def test_uplinks_go_to_one_node_after_the_other_and_a_failure_stops_them() -> None:
+    made = cluster(3)
+    made.edit(uplinks=UPLINKS)
+    assert made.roll() == ["a"]
+    assert [each.interface for each in made.policies["a"].spec.uplinks] == ["eth0"]
+    assert made.verdicts["b"] == Verdict(False, Reason.PENDING, "waits for its turn, after node a")
+    made.answer("a")
+    assert made.roll() == ["b"]
+    made.answer("b", reason=Reason.ROLLED_BACK)
+    assert made.roll() == []
+    assert made.verdicts["c"].reason is Reason.ROLLOUT_STOPPED
+    assert made.policies["c"].spec.uplinks == []
+
+
+def test_a_node_may_have_uplinks_and_no_firewall() -> None:
+    made = Cluster()
+    made.add("a", 1)
+    made.edit(uplinks=UPLINKS)
+    assert made.roll() == ["a"]
+    made.answer("a")
+    assert made.roll() == []
+    assert made.told_of("a") == {Type.UPLINKS: Reason.IN_FORCE}
+    assert made.given("a") is None
+
+
+def test_taking_uplinks_away_waits_for_nobody_and_another_firewall_with_it_does() -> None:
+    made = cluster(2)
+    made.edit(uplinks=UPLINKS)
+    for _ in "ab":
+        made.roll()
+        made.answer()
+    made.edit(uplinks=None)
+    assert made.roll() == ["a", "b"]
+    made.answer()
+    made.edit(uplinks=UPLINKS)
+    assert made.roll() == ["a"]
+    made.answer()
+    made.edit("a", uplinks=None, firewall=SECOND)
+    assert made.roll() == ["a"]
+    made.edit("b", firewall=SECOND)
+    assert made.roll() == [], "a is not done"
+
+
+def test_the_half_that_is_in_force_is_not_blamed_for_the_other() -> None:
+    made = cluster(1)
+    made.edit(uplinks=UPLINKS)
+    made.roll()
+    made.answer("a", reason=Reason.UPLINK_INVALID)
+    made.policies["a"] = made.policies["a"].model_copy(
+        update={
+            "status": made.policies["a"].status.model_copy(
+                update={"enforced": HostFirewall.model_validate(FIRST)}
+            )
+        }
+    )
+    made.roll()
+    assert made.told_of("a") == {
+        Type.HOST_FIREWALL: Reason.IN_FORCE,
+        Type.UPLINKS: Reason.UPLINK_INVALID,
+    }
+    made.edit(firewall=SECOND)
+    made.roll()
+    made.answer("a", reason=Reason.ROLLED_BACK)
+    made.roll()
+    assert set(made.told_of("a").values()) == {Reason.ROLLED_BACK}, "both were undone"
+
+
+def test_a_wish_within_what_was_had_takes_away_only() -> None:
+    first, second = HostFirewall.model_validate(FIRST), HostFirewall.model_validate(SECOND)
+    uplinks = Node.parse({"spec": {"engine": {"type": "lxc"}, "uplinks": UPLINKS}}).spec.uplinks
+    had = Wish(first, uplinks)
+    assert all(each.within(had) for each in (Wish(), Wish(first), Wish(None, uplinks), had))
+    assert not any(
+        each.within(had) for each in (Wish(second, uplinks), Wish(second), Wish(first, [*uplinks] * 2))
+    )
+
+
 def test_the_addresses_of_a_new_node_are_told_at_once_and_firewalls_wait_for_it() -> None:
     made = cluster(2)
     made.add("c", 3)
@@ -249,7 +350,8 @@ def test_a_node_that_is_not_registered_has_no_policy() -> None:
     st.integers(1, 3),
     st.lists(
         st.tuples(
-            st.sampled_from("abcd"), st.sampled_from(["edit", "answer", "undo", "remove", "join", "pass"])
+            st.sampled_from("abcd"),
+            st.sampled_from(["edit", "uplinks", "answer", "undo", "remove", "join", "pass"]),
         ),
         max_size=25,
     ),
@@ -262,8 +364,10 @@ def test_never_more_at_a_time_than_allowed_and_nobody_after_a_failure(
         match event:
             case "edit":
                 made.edit(firewall={**FIRST, "allow": [{"port": number + 1}]})
+            case "uplinks":
+                made.edit(uplinks=[{"interface": "eth0", "mtu": 1280 + number}])
             case "remove":
-                made.edit(name, firewall=None)
+                made.edit(name, firewall=None, uplinks=None)
             case "join":
                 made.add(f"z{number}", number + 10)
             case "answer":
@@ -274,15 +378,15 @@ def test_never_more_at_a_time_than_allowed_and_nobody_after_a_failure(
         mended = {
             each
             for each, policy in made.policies.items()
-            if before[each] is Standing.STOPPED and policy.spec.firewall != made.nodes[each].spec.firewall
+            if before[each] is Standing.STOPPED and given_to(policy) != wish_of(made.nodes[each])
         }
-        told = [each for each in made.roll() if made.given(each) is not None]
+        told = [each for each in made.roll() if given_to(made.policies[each])]
         stopped = {each for each, how in before.items() if how is Standing.STOPPED} - mended
         assert not (told and stopped), "the roll stands still"
         busy = [
             each
             for each, policy in made.policies.items()
-            if policy.spec.firewall is not None and standing(policy) is Standing.UNDER_WAY
+            if given_to(policy) and standing(policy) is Standing.UNDER_WAY
         ]
         # Whoever lost what it was told, because it was edited meanwhile, is told nothing new either.
         assert not told or len(busy) <= max_unavailable

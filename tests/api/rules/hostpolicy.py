@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.api.rules import Table, below, max_items, max_length, required, unique
-from tests.api.rules.parts import HOST_FIREWALL, STATUS
+from tests.api.rules.parts import HOST_FIREWALL, STATUS, UPLINKS
 
 ADDRESSES = [f"10.{number // 256}.{number % 256}.1" for number in range(4097)]
 NETWORKS = [f"10.{number // 256}.{number % 256}.0/24" for number in range(8193)]
@@ -26,6 +26,8 @@ TABLES = (
             "spec.zones[]": (max_length(49),),
             **below("spec.firewall", HOST_FIREWALL),
             **below("status.enforced", HOST_FIREWALL),
+            **below("spec.uplinks", UPLINKS),
+            **below("status.uplinks", UPLINKS),
             **STATUS,
         },
     ),

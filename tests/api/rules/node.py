@@ -27,6 +27,7 @@ from tests.api.rules.parts import (
     SECRET_KEY_REF,
     STATUS,
     TIME,
+    UPLINKS,
     quantity,
 )
 
@@ -85,6 +86,7 @@ TABLES = (
             "spec.reserved.cpu": quantity(),
             "spec.reserved.memory": quantity(),
             **below("spec.firewall", HOST_FIREWALL),
+            **below("spec.uplinks", UPLINKS),
             "spec.hostPorts": (
                 max_items([{"port": number} for number in range(1, 66)], 64),
                 unique([{"port": 80}, {"port": 443}], [{"port": 80}, {"port": 80, "endPort": 81}]),

@@ -218,6 +218,59 @@ HOST_FIREWALL: Rules = {
     **below(".egress[].ports", PORTS),
 }
 
+UPLINKS: Rules = {
+    "": (
+        max_items([{"interface": f"eth{number}"} for number in range(17)], 16),
+        unique([{"interface": "eth0"}, {"interface": "eth1"}], [{"interface": "eth0"}] * 2),
+        cel(
+            "only one uplink has the gateway",
+            [[{"interface": "a", "gateway": "10.0.0.1"}, {"interface": "b", "gateway6": "fe80::1"}]],
+            [[{"interface": name, "gateway": "10.0.0.1"} for name in "ab"]],
+        ),
+        cel(
+            "only one uplink has the gateway6",
+            [[{"interface": "a", "gateway6": "fe80::1"}, {"interface": "b"}]],
+            [[{"interface": name, "gateway6": "fe80::1"} for name in "ab"]],
+        ),
+    ),
+    "[]": required("interface"),
+    "[].interface": (
+        pattern(["eth0", "bond0.100", "a_b-c"], ["", "-a", ".a", "a/b", "a b", "a:1", "ä"]),
+        max_length(15),
+        cel("lo is no uplink", ["lo0", "eth0"], ["lo"]),
+    ),
+    "[].mtu": between(1280, 65535),
+    "[].addresses": (
+        Pair("minItems", (["10.0.0.5/24"],), ([],), "at least 1 items"),
+        max_items([f"10.0.0.{number}/24" for number in range(33)], 32),
+        unique(["10.0.0.5/24", "10.0.0.6/24"], ["10.0.0.5/24", "10.0.0.5/24"]),
+    ),
+    "[].addresses[]": (
+        Pair("maxLength", ("0064:ff9b:0000:0000:0000:0000:255.255.255.255/128",), ("1" * 50,), "Too long"),
+        cel(
+            "must be an address with its prefix length, for example 10.0.0.5/24",
+            ["10.0.0.5/24", "10.0.0.5/32", "fd00:2::5/64"],
+            ["", "10.0.0.5", "10.0.0.5/33", "10.0.0/24", "eth0"],
+        ),
+    ),
+    "[].gateway": (
+        Pair("maxLength", ("255.255.255.255",), ("1" * 16,), "Too long"),
+        cel(
+            "must be an IPv4 address, for example 10.0.0.1",
+            ["10.0.0.1"],
+            ["", "fe80::1", "10.0.0.1/24", "router"],
+        ),
+    ),
+    "[].gateway6": (
+        Pair("maxLength", ("0064:ff9b:0000:0000:0000:0000:255.255.255.255",), ("1" * 46,), "Too long"),
+        cel(
+            "must be an IPv6 address, for example fe80::1",
+            ["fe80::1", "fd00:1::1"],
+            ["", "10.0.0.1", "fe80::1%eth0", "fe80::1/64"],
+        ),
+    ),
+}
+
 ENCAPSULATION: Rules = {
     "": (
         *required("type"),

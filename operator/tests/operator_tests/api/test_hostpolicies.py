@@ -1,4 +1,4 @@
-"""Each node's own firewall goes from its Node into its namespace, one node after the other."""
+"""Each node's own firewall and uplinks go from its Node into its namespace, one node after the other."""
 
 from __future__ import annotations
 
@@ -99,3 +99,23 @@ async def test_a_firewall_reaches_the_nodes_in_turn_and_a_failure_stops_it(
         await cloud.apply(node(name, f"10.0.9.{number}"))
         await policy(name, walled=False)
         await cloud.wait(NODE, name, "", lambda each: truth(each, Type.HOST_FIREWALL) == "")
+
+
+async def test_uplinks_go_the_same_way_and_have_a_condition_of_their_own(
+    cloud: Cloud, nodes: tuple[str, str]
+) -> None:
+    name, _ = nodes
+    uplinks = [{"interface": "eth0", "mtu": 9000, "addresses": ["10.0.9.0/24"], "gateway": "10.0.9.1"}]
+    raw = node(name, "10.0.9.0")
+    raw["spec"] |= {"uplinks": uplinks}
+    await cloud.apply(raw)
+    space = node_namespace(name)
+    policy = await cloud.wait(HOST_POLICY, HOST_POLICY_NAME, space, lambda each: bool(each.spec.uplinks))
+    assert policy.spec.to_dict()["uplinks"] == uplinks
+    assert policy.spec.firewall is None
+    await answer(cloud, name, Reason.UPLINK_INVALID, "spec.uplinks: eth0 does not exist")
+    found = await cloud.wait(NODE, name, "", lambda each: reason(each, Type.UPLINKS) == Reason.UPLINK_INVALID)
+    assert message(found, Type.UPLINKS) == "spec.uplinks: eth0 does not exist"
+    assert truth(found, Type.HOST_FIREWALL) == "", "it has none"
+    await cloud.apply(node(name, "10.0.9.0"))
+    await cloud.wait(NODE, name, "", lambda each: truth(each, Type.UPLINKS) == "")
