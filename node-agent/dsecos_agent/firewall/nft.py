@@ -1,28 +1,29 @@
-"""`Firewall` through nft(8): whole tables, in one transaction (libnftables-json(5) for what it lists).
+"""`Firewall`: whole tables in one transaction by nft(8), and elements of sets alone by netlink.
 
-In a process of its own and not as a library in ours: nft 1.0 dies of a set that a newer nft has made anywhere
-in the same network namespace, and an agent that dies with it could not even say so.
+nft is a process of its own and not a library in ours: nft 1.0 dies of a set that a newer nft has made
+anywhere in the same network namespace, and an agent that dies with it could not even say so. What it lists is
+described in libnftables-json(5). Before it adds an element it reads all that there is: we do that ourselves.
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from dsecos_agent.engines.protocol import Watch
-from dsecos_agent.firewall import addresses, netlink
+from dsecos_agent.firewall import addresses, elements, netlink
 from dsecos_agent.firewall.changes import changes
 from dsecos_agent.firewall.connections import forget_connections
-from dsecos_agent.firewall.delta import delta
+from dsecos_agent.firewall.delta import Change, Guests, commands, delta, differing
 from dsecos_agent.firewall.drift import Applied, digest_of_listing
 from dsecos_agent.firewall.inet_sets import peers_set
 from dsecos_agent.firewall.model import Denied, DeniedPeer, Direction, Drift, FirewallRefusedError, Policy
 from dsecos_agent.firewall.peers import denied_peers, owners
 from dsecos_agent.firewall.render import removal, render
-from dsecos_agent.firewall.validate import Names
+from dsecos_agent.firewall.validate import Names, validate
 from dsecos_agent.processes import ProcessResult, run
 
 FAMILIES = ("bridge", "inet")
@@ -45,12 +46,13 @@ class NftFirewall:
         self._names = Names(instance, link_prefix)
         self._applied = Applied(run_directory / "firewall.json")
         self._lock = asyncio.Lock()
-        self._rendered: tuple[Policy, str] | None = None
-        self._known: frozenset[Identity] | None = None
+        self._valid: Policy | None = None
+        """The policy that was asked about last."""
+        self._known: Guests | None = None
         """Whom the tables know, since our last apply; None: ask the kernel."""
         self._generation: int | None = None
         """The ruleset's, when we last knew that our tables are as we made them."""
-        self._in_force: str | None = None
+        self._in_force: Policy | None = None
         """What our tables were made of, at that generation."""
         self._listed: Mapping[str, bytes] = {}
         """What nft said of our tables then, by family; empty: it was not asked yet."""
@@ -58,18 +60,18 @@ class NftFirewall:
 
     async def apply(self, policy: Policy) -> None:
         """Replace both tables. Raises InvalidPolicyError, FirewallRefusedError."""
-        text = self._text(policy)
+        self._validate(policy)
         async with self._lock:
-            gone = await self._apply(policy, text)
+            gone = await self._apply(policy)
         # Connections of a guest that is no more must not let anybody reach the next one at its address.
         for address in sorted(gone):
             await forget_connections(address)
 
     async def drift(self, policy: Policy) -> Drift:
         """Compare. Raises InvalidPolicyError."""
-        text = self._text(policy)
+        self._validate(policy)
         async with self._lock:
-            return await self._drift(text)
+            return await self._drift(policy)
 
     async def remember(self) -> None:
         """List what a change by elements has made."""
@@ -89,7 +91,7 @@ class NftFirewall:
     async def denied_peers(self) -> Sequence[DeniedPeer]:
         """Whose packets were dropped lately. Raises FirewallRefusedError."""
         async with self._lock:
-            known = owners(() if self._rendered is None else self._rendered[0].guests)
+            known = owners(() if self._valid is None else self._valid.guests)
             found: list[DeniedPeer] = []
             for direction, family in product((Direction.INGRESS, Direction.EGRESS), addresses.FAMILIES):
                 raw = await self._list("set", "inet", self._names.instance, peers_set(direction, family))
@@ -124,49 +126,63 @@ class NftFirewall:
     async def close(self) -> None:
         """Nothing is held open."""
 
-    def _text(self, policy: Policy) -> str:
+    def _validate(self, policy: Policy) -> None:
         # Most calls ask about the policy that the last one was about.
-        if self._rendered is None or self._rendered[0] != policy:
-            self._rendered = (policy, render(policy, self._names))
-        return self._rendered[1]
+        if policy is not self._valid:
+            validate(policy, self._names)
+            self._valid = policy
 
     # What follows runs under the lock.
 
-    async def _apply(self, policy: Policy, text: str) -> set[str]:
+    async def _apply(self, policy: Policy) -> set[str]:
         """Change the tables; the addresses that have lost or changed their guest."""
-        before = self._known if self._known is not None else await self._identities()
+        if self._known is None:
+            before, after = await self._identities(), _identities_of(policy.guests)
+        else:
+            before, after = map(_identities_of, differing(self._known, policy.guests))
         self._applied.forget()
-        if not await self._step(text):
-            await self._replace(policy, text)
-        self._known = frozenset(_identities_of(policy))
-        return {address for _, _, address in before - self._known}
+        if not await self._step(policy):
+            await self._replace(policy)
+        self._known = policy.guests
+        return {address for _, _, address in before - after}
 
-    async def _step(self, text: str) -> bool:
+    async def _step(self, policy: Policy) -> bool:
         """By elements alone, if that can be done; what is listed then is asked later (`remember`)."""
         before, self._in_force = self._in_force, None
         start = netlink.generation()
         if before is None or start != self._generation:
             return False
-        step = await asyncio.to_thread(delta, before, text, self._names.instance)
+        step = await asyncio.to_thread(delta, before, policy, self._names)
         if step is None:
             return False
         try:
-            await self._command(step)
-        except FirewallRefusedError:
+            await self._send(step, start)
+        except (FirewallRefusedError, OSError):
             return False
         self._listed = {}
         end = netlink.generation()
         if end != start + bool(step):
             return False
-        self._generation, self._in_force = end, text
+        self._generation, self._in_force = end, policy
         return True
 
-    async def _replace(self, policy: Policy, text: str) -> None:
+    async def _send(self, step: Sequence[Change], generation: int) -> None:
+        """Raises FirewallRefusedError, OSError; then nothing has changed, or it is not known."""
+        if not step:
+            return
+        try:
+            messages = elements.messages(step, self._names.instance)
+        except elements.UnknownKindError:
+            await self._command(commands(step, self._names.instance))
+        else:
+            await asyncio.to_thread(netlink.commit, messages, generation)
+
+    async def _replace(self, policy: Policy) -> None:
         self._in_force = None
         counters = await asyncio.to_thread(self._counters)
         for _ in range(ATTEMPTS):
             start = netlink.generation()
-            await self._command(render(policy, self._names, counters))
+            await self._command(await asyncio.to_thread(render, policy, self._names, counters))
             end = netlink.generation()
             listed = await self._tables()
             # What is listed is surely what we made only if nobody else was at it.
@@ -174,26 +190,30 @@ class NftFirewall:
                 break
         if len(listed) < len(FAMILIES):
             raise FirewallRefusedError("the tables went away while they were applied")
-        self._generation, self._listed, self._in_force = end, listed, text
-        await asyncio.to_thread(lambda: self._applied.remember(text, _digest(listed)))
+        await self._note(policy, end, listed)
 
-    async def _learn(self, text: str) -> None:
+    async def _note(self, policy: Policy, generation: int, listed: Mapping[str, bytes]) -> None:
+        self._generation, self._listed, self._in_force = generation, listed, policy
+        await asyncio.to_thread(lambda: self._applied.remember(render(policy, self._names), _digest(listed)))
+
+    async def _learn(self, policy: Policy) -> None:
         listed = await self._tables()
         # Somebody may have been at it meanwhile: then it is not what we made, and `drift` will find that.
-        if len(listed) == len(FAMILIES) and netlink.generation() == self._generation:
-            self._listed = listed
-            await asyncio.to_thread(lambda: self._applied.remember(text, _digest(listed)))
+        generation = netlink.generation()
+        if len(listed) == len(FAMILIES) and generation == self._generation:
+            await self._note(policy, generation, listed)
 
-    async def _drift(self, text: str) -> Drift:
+    async def _drift(self, policy: Policy) -> Drift:
         self._changes = []
         generation = netlink.generation()
-        if text == self._in_force and generation == self._generation:
+        if policy == self._in_force and generation == self._generation:
             return Drift.NONE
+        text = await asyncio.to_thread(render, policy, self._names)
         expected = self._applied.listing_for(text)
         listed = await self._tables()
         whole = len(listed) == len(FAMILIES)
         if whole and await asyncio.to_thread(_digest, listed) == expected:
-            self._generation, self._listed, self._in_force = generation, listed, text
+            self._generation, self._listed, self._in_force = generation, listed, policy
             return Drift.NONE
         if expected is not None and self._listed:
             self._changes = await asyncio.to_thread(_changes, self._listed, listed)
@@ -259,11 +279,13 @@ def _changes(before: Mapping[str, bytes], found: Mapping[str, bytes]) -> list[st
     return changes(*({family: _parsed(raw) for family, raw in each.items()} for each in (before, found)))
 
 
-def _identities_of(policy: Policy) -> Iterator[Identity]:
-    for guest in policy.guests:
-        for address in (guest.address, guest.address6):
-            if address is not None:
-                yield guest.link, guest.mac, str(address)
+def _identities_of(guests: Guests) -> frozenset[Identity]:
+    return frozenset(
+        (guest.link, guest.mac, str(address))
+        for guest in guests
+        for address in (guest.address, guest.address6)
+        if address is not None
+    )
 
 
 def _refused(result: ProcessResult) -> FirewallRefusedError:

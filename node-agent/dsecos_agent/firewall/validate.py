@@ -1,7 +1,8 @@
 """What a policy must not say, and what this instance's links are called."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from dsecos_agent.firewall.addresses import Address
@@ -58,7 +59,7 @@ def validate(policy: Policy, names: Names) -> None:
     _unique("link", (guest.link for guest in policy.guests))
     _unique("MAC", (guest.mac for guest in policy.guests))
     _unique("transit link", (zone.transit for zone in policy.zones if zone.transit is not None))
-    _unique("address", map(str, _addresses(policy)))
+    _unique("address", _addresses(policy))
     _unique(
         "host port", (f"{p.protocol}/{p.host_port}" for g in policy.guests for p in g.exposed if p.host_port)
     )
@@ -129,9 +130,7 @@ def _validate_guest(guest: GuestPolicy, bridges: set[str], names: Names) -> None
         raise InvalidPolicyError(f"{guest.address6} is no address of a guest")
 
 
-def _unique(what: str, values: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for value in values:
-        if value in seen:
-            raise InvalidPolicyError(f"{what} {value} is there twice")
-        seen.add(value)
+def _unique(what: str, values: Iterable[Hashable]) -> None:
+    found = Counter(values)
+    if len(found) < found.total():
+        raise InvalidPolicyError(f"{what} {found.most_common(1)[0][0]} is there twice")

@@ -6,30 +6,32 @@ gets it. The other is named in `conflicts`: without an address it has no rules, 
 rest of them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import ip_network
 
 from dsecos_api import Guest, Reason, ZoneAttachment
 from dsecos_api.guest import GuestNetwork
-from dsecos_api.shared import Expose
 
 from dsecos_agent.firewall.addresses import Address, Network
 from dsecos_agent.firewall.model import (
     L4,
     EgressMode,
     EgressRule,
-    ExposedPort,
     GuestPolicy,
     Policy,
     ZonePolicy,
 )
 from dsecos_agent.links.protocol import VXLAN_PORT
+from dsecos_agent.nodefirewall.reading import guest_policy
 from dsecos_agent.nodefirewall.spanning import Spanning, networks_of, ports_of
 from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of, transit_of
 
 Ports = Callable[[str], str | None]
 """Host's end of a guest's network interface, by the guest's name; None: its engine has not told it yet."""
+
+Read = Callable[[str, Guest, GuestNetwork, ZonePolicy], GuestPolicy]
+"""As `guest_policy`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def render(
     previous: Policy,
     protected: Iterable[Address] = (),
     elsewhere: Iterable[Network] = (),
+    read: Read = guest_policy,
 ) -> Rendered:
     """What is to be in force. Paused objects keep what they have in `previous`; a guest whose link is not
     known has no rules, and is not started. One whose network is its own has none either. No guest ever
@@ -98,7 +101,7 @@ def render(
         if guest.spec.paused and guest.name in old_guests:
             wishes.append(old_guests[guest.name])
         elif network.attachment in attached and (link := ports(guest.name)) is not None:
-            wishes.append(guest_policy(link, guest.name, network, attached[network.attachment]))
+            wishes.append(read(link, guest, network, attached[network.attachment]))
     for rest in forgotten:
         # The way to other nodes went with the attachment.
         zones.setdefault(rest.zone.bridge, replace(rest.zone, transit=None))
@@ -141,36 +144,6 @@ def zone_policy(prefix: str, attachment: ZoneAttachment) -> ZonePolicy:
     return replace(zone, egress=EgressMode(spec.egress.mode.value), egress_to=rules)
 
 
-def guest_policy(link: str, name: str, network: GuestNetwork, zone: ZonePolicy) -> GuestPolicy:
-    """One guest's part. It speaks IPv6 where its zone does."""
-    address6 = IPv6Address(network.address6) if network.address6 and zone.gateway6 else None
-    families = {4} if address6 is None else {4, 6}
-    exposed = (_exposed(port, families) for port in network.ports)
-    return GuestPolicy(
-        name=name,
-        link=link,
-        bridge=zone.bridge,
-        mac=network.mac,
-        address=IPv4Address(network.address),
-        exposed=tuple(
-            sorted((port for port in exposed if port), key=lambda port: (port.port, port.protocol))
-        ),
-        address6=address6,
-    )
-
-
-def _exposed(port: Expose, families: set[int]) -> ExposedPort | None:
-    networks = (ip_network(source, strict=False) for source in port.from_)
-    sources = sorted((each for each in networks if each.version in families), key=_order)
-    if not sources:
-        return None
-    return ExposedPort(port.port, L4(port.protocol.lower()), port.host_port, tuple(sources))
-
-
-def _order(network: Network) -> tuple[int, int, int]:
-    return network.version, int(network.network_address), network.prefixlen
-
-
 def _resolve(
     wishes: list[GuestPolicy], old: Mapping[str, GuestPolicy], taken_ports: Mapping[tuple[L4, int], str]
 ) -> tuple[tuple[GuestPolicy, ...], dict[str, Conflict]]:
@@ -193,7 +166,7 @@ def _resolve(
             conflicts[wish.name] = Conflict(
                 Reason.PORT_CONFLICT, f"{protocol} port {number} of the node belongs to {owner}"
             )
-        kept[wish.name] = replace(wish, exposed=tuple(_without(taken, port) for port in wish.exposed))
+        kept[wish.name] = _without(taken, wish) if taken else wish
         addresses |= dict.fromkeys(_addresses(wish), wish.name)
         host_ports |= dict.fromkeys(claimed - taken.keys(), f"guest {wish.name}")
     return tuple(kept[name] for name in sorted(kept)), conflicts
@@ -203,14 +176,19 @@ def _addresses(guest: GuestPolicy) -> list[Address]:
     return [guest.address] if guest.address6 is None else [guest.address, guest.address6]
 
 
-def _without(taken: Mapping[tuple[L4, int], str], port: ExposedPort) -> ExposedPort:
-    if port.host_port is None or (port.protocol, port.host_port) not in taken:
-        return port
-    return replace(port, host_port=None)
+def _without(taken: Container[tuple[L4, int | None]], guest: GuestPolicy) -> GuestPolicy:
+    """Its ports are reached at its own address only where the node's port is another's."""
+    ports = (
+        replace(port, host_port=None) if (port.protocol, port.host_port) in taken else port
+        for port in guest.exposed
+    )
+    return replace(guest, exposed=tuple(ports))
 
 
 def _held(wish: GuestPolicy, old: GuestPolicy | None) -> bool:
     """Whether a guest has already what it asks for: a newcomer cannot take it away."""
+    if old is wish:
+        return True
     if old is None or _addresses(old) != _addresses(wish):
         return False
     had = {(port.protocol, port.host_port) for port in old.exposed}

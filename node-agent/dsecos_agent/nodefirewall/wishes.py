@@ -9,6 +9,7 @@ from dsecos_agent.firewall.model import Policy
 from dsecos_agent.guests.record import Records
 from dsecos_agent.hostfirewall.model import known_addresses, known_networks
 from dsecos_agent.links.protocol import Bridge, Transit
+from dsecos_agent.nodefirewall.reading import GuestPolicies
 from dsecos_agent.nodefirewall.render import Ports, Rendered, render
 from dsecos_agent.zones.inforce import Wishes as ZoneWishes
 from dsecos_agent.zones.plan import Wanted
@@ -35,6 +36,7 @@ class CacheWishes:
         self._registry_port = registry_port
         self._name_server = name_server
         self._zones = ZoneWishes(prefix)
+        self._guests = GuestPolicies()
         self._cache: Cache | None = None
         self._key: Hashable = None
         self._rendered = Rendered()
@@ -68,7 +70,9 @@ class CacheWishes:
                 previous=previous,
                 protected=nodes,
                 elsewhere=elsewhere,
+                read=self._guests.of,
             )
+            self._guests.keep({guest.name for guest in guests})
             self._key = key
         return self._rendered
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
-from dsecos_agent.firewall.delta import MOST, delta
+from dsecos_agent.firewall.delta import MOST, Change, Kind, commands, delta, delta_of_texts
 from dsecos_agent.firewall.drift import canonical
 from dsecos_agent.firewall.model import Drift, ExposedPort, GuestPolicy, Policy, ZonePolicy
 from dsecos_agent.firewall.nft import NftFirewall
@@ -72,19 +72,24 @@ def test_the_kernel_ends_with_what_the_whole_would_have_made(
     kernel: None, pair: tuple[Policy, Policy]
 ) -> None:
     before, after = (render(policy, NAMES) for policy in pair)
-    step = delta(before, after, NAMES.instance)
+    step = delta(*pair, NAMES)
     assert step is not None, "guests that come and go change no rule"
     load(before)
-    load(step)
+    load(commands(step, NAMES.instance))
     by_step = listing()
     load(after)
     assert by_step == listing()
 
 
+@given(neighbours() | st.tuples(policies(), policies()))
+def test_it_is_the_difference_of_the_whole_texts(pair: tuple[Policy, Policy]) -> None:
+    before, after = (render(policy, NAMES) for policy in pair)
+    assert delta(*pair, NAMES) == delta_of_texts(before, after)
+
+
 @given(policies())
 def test_nothing_is_to_be_done_where_nothing_changes(policy: Policy) -> None:
-    text = render(policy, NAMES)
-    assert delta(text, text, NAMES.instance) == ""
+    assert delta(policy, policy, NAMES) == []
 
 
 @given(policies(), policies())
@@ -95,7 +100,7 @@ def test_there_is_no_way_by_elements_between_other_rules(one: Policy, other: Pol
         for text in (before, after)
     ]
     if rules[0] != rules[1]:
-        assert delta(before, after, NAMES.instance) is None
+        assert delta(one, other, NAMES) is None
 
 
 def test_a_change_of_most_elements_is_left_to_the_whole() -> None:
@@ -104,10 +109,11 @@ def test_a_change_of_most_elements_is_left_to_the_whole() -> None:
     )
     many = text % "".join(f"            {number},\n" for number in range(MOST + 2))
     few = text % "            0,\n"
-    assert delta(few, many, "x") is None
-    assert delta(few, text % "            1,\n", "x") == (
-        "delete element inet x s { 0 }\nadd element inet x s { 1 }\n"
-    )
+    assert delta_of_texts(few, many) is None
+    assert delta_of_texts(few, text % "            1,\n") == [
+        Change("delete", "inet", "s", ("0",), Kind("type ipv4_addr")),
+        Change("add", "inet", "s", ("1",), Kind("type ipv4_addr")),
+    ]
 
 
 def handle_of_a_chain(instance: str) -> str:
