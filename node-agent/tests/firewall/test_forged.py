@@ -4,10 +4,12 @@ import struct
 from dataclasses import replace
 from ipaddress import IPv6Address
 
+import pytest
 from dsecos_agent.firewall.model import Direction, EgressMode
 from dsecos_agent.links.entries import link_local
 from dsecos_agent.links.protocol import VXLAN_PORT
 
+from ..links.encapsulations import VXLAN  # noqa: TID252 - tests have no package to name
 from ..links.netns import ip  # noqa: TID252 - tests have no package to name
 from .frames import (
     NEIGHBOUR_ADVERTISEMENT,
@@ -30,6 +32,7 @@ GATEWAY_MAC, GATEWAY = MACS["dtz1"], "fd00:1::1"
 OWN, OTHER = str(ONE.address6), str(TWO.address6)
 OWN_LOCAL, OTHER_LOCAL = str(link_local(ONE.mac)), str(link_local(TWO.mac))
 NS, NA = NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT
+STRANGER_MAC = "02:00:c6:12:00:99"
 EVERYBODY = "33:33:00:00:00:01"
 
 LIES = {
@@ -118,11 +121,15 @@ async def test_what_every_guest_says_is_no_lie(nodes: Nodes) -> None:
     assert await spoofed(nodes) == 0
 
 
-def inside(source: str, target: str, say: str, identifier: int = IDS["dtz1"]) -> bytes:
+def inside(source: str, target: str, say: str, mac: str = FAR_MAC) -> bytes:
     """As another node sends it."""
-    return vxlan(identifier, ethernet(FAR_MAC, NEAR_MAC, udp(source, target, 53, say.encode())))
+    return ethernet(mac, NEAR_MAC, udp(source, target, 53, say.encode()))
 
 
+VXLAN_ALONE = pytest.mark.parametrize("nodes", [VXLAN], ids=str, indirect=True)
+
+
+@VXLAN_ALONE
 async def test_strangers_bring_nothing_through_the_tunnel(nodes: Nodes) -> None:
     for guest in ("one", "three"):
         await nodes.peers[guest].serve(53, protocol="udp")
@@ -131,7 +138,8 @@ async def test_strangers_bring_nothing_through_the_tunnel(nodes: Nodes) -> None:
     async def forge(say: str) -> None:
         for address in (str(NEAR), "192.0.2.1"):
             for source, target in ((FOUR.address, ONE.address), (FOUR.address6, ONE.address6)):
-                await outside.datagram(address, VXLAN_PORT, inside(str(source), str(target), say))
+                packet = vxlan(IDS["dtz1"], inside(str(source), str(target), say))
+                await outside.datagram(address, VXLAN_PORT, packet)
 
     await forge("before")
     assert await one.heard("before") == ["before"] * 4, "without rules it is taken, at every address"
@@ -141,6 +149,7 @@ async def test_strangers_bring_nothing_through_the_tunnel(nodes: Nodes) -> None:
     assert "after" not in await one.heard("honest")
 
 
+@VXLAN_ALONE
 async def test_vxlan_of_others_is_not_our_business(nodes: Nodes) -> None:
     ip("link add other type vxlan id 99 dstport 4789 local 192.0.2.1 nolearning")
     ip("addr add 203.0.113.1/24 dev other")
@@ -166,7 +175,7 @@ async def test_another_node_brings_its_own_guests_packets_alone(nodes: Nodes) ->
     zones = tuple(replace(zone, egress=EgressMode.ALLOW) for zone in ZONES)
     await nodes.apply(replace(PLAIN, crossings=everything, zones=zones))
     nodes.open_there()
-    first, second = IDS["dtz1"], IDS["dtz2"]
+    first, second = (str(zone.transit) for zone in ZONES)
     forged = [
         (str(TWO.address), str(ONE.address), first),
         (str(TWO.address6), str(ONE.address6), first),
@@ -185,17 +194,33 @@ async def test_another_node_brings_its_own_guests_packets_alone(nodes: Nodes) ->
         (str(FIVE.address), "192.0.2.10", first),
         (str(FIVE.address6), "2001:db8::10", first),
     ]
-    for source, target, identifier in forged:
-        await far.datagram(str(NEAR), VXLAN_PORT, inside(source, target, "forged", identifier))
-    honest = inside(str(FIVE.address), str(ONE.address), "honest", first)
-    await far.datagram(str(NEAR), VXLAN_PORT, honest)
-    await far.datagram(
-        str(NEAR), VXLAN_PORT, inside(str(FOUR.address6), str(THREE.address6), "honest", second)
-    )
+    for source, target, link in forged:
+        await far.frame(inside(source, target, "forged"), link)
+    await far.frame(inside(str(FIVE.address), str(ONE.address), "honest"), first)
+    await far.frame(inside(str(FOUR.address6), str(THREE.address6), "honest"), second)
     assert await one.heard("honest") == ["honest"]
     assert await three.heard("honest") == ["honest"]
     await one.connect("192.0.2.10", 53, "udp", say="mine")
     assert "forged" not in await nodes.peers["outside"].heard("mine")
+
+
+async def test_who_is_no_node_of_the_zone_brings_nothing_though_it_is_on_the_link(nodes: Nodes) -> None:
+    """In a VLAN is whoever the switch lets in."""
+    one, far, link = nodes.peers["one"], nodes.peers["far"], str(ZONES[0].transit)
+    await one.serve(53, protocol="udp")
+    ways = ((FIVE.address, ONE.address), (FIVE.address6, ONE.address6))
+
+    async def forge(say: str) -> None:
+        for source, target in ways:
+            await far.frame(inside(str(source), str(target), say, STRANGER_MAC), link)
+
+    await forge("before")
+    assert await one.heard("before") == ["before"] * 2, "without rules it is taken"
+    await nodes.apply(replace(PLAIN, crossings=agreed("dtz1", "dtz1")))
+    await forge("after")
+    for source, target in ways:
+        await far.frame(inside(str(source), str(target), "honest"), link)
+    assert "after" not in await one.heard("honest")
 
 
 async def test_nobody_speaks_to_a_node_through_a_zone(nodes: Nodes) -> None:
@@ -212,6 +237,6 @@ async def test_nobody_speaks_to_a_node_through_a_zone(nodes: Nodes) -> None:
         (FIVE.address6, "fd00:1::1"),
         (FIVE.address6, "2001:db8::1"),
     ):
-        await far.datagram(str(NEAR), VXLAN_PORT, inside(str(source), target, "forged"))
+        await far.frame(inside(str(source), target, "forged"), str(ZONES[0].transit))
     await nodes.peers["outside"].datagram("192.0.2.1", 53, b"honest")
     assert await here.heard("honest") == ["honest"]
