@@ -23,6 +23,7 @@ from ipaddress import (
 )
 from pathlib import Path
 
+import pytest
 from dsecos_agent.firewall.model import Crossing, GuestPolicy, Policy, Tunnel, ZonePolicy
 from dsecos_agent.firewall.nft import NftFirewall
 from dsecos_agent.firewall.render import render
@@ -70,6 +71,8 @@ NETWORKS: dict[str, tuple[IPv4Network | IPv6Network, ...]] = {
     zone.bridge: (zone.gateway.network, zone.gateway6.network) for zone in ZONES if zone.gateway6
 }
 PLAIN = Policy(zones=ZONES, guests=GUESTS)
+VXLAN_ALONE = pytest.mark.parametrize("nodes", [Encapsulation.VXLAN], ids=str, indirect=True)
+"""For what has nothing to do with the way between nodes, or takes too long in a virtual machine."""
 
 
 def agreed(source: str, destination: str, *ports: tuple[object, int]) -> tuple[Crossing, ...]:

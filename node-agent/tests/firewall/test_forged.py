@@ -4,12 +4,10 @@ import struct
 from dataclasses import replace
 from ipaddress import IPv6Address
 
-import pytest
 from dsecos_agent.firewall.model import Direction, EgressMode
 from dsecos_agent.links.entries import link_local
 from dsecos_agent.links.protocol import VXLAN_PORT
 
-from ..links.encapsulations import VXLAN  # noqa: TID252 - tests have no package to name
 from ..links.netns import ip  # noqa: TID252 - tests have no package to name
 from .frames import (
     NEIGHBOUR_ADVERTISEMENT,
@@ -24,7 +22,7 @@ from .frames import (
     udp,
     vxlan,
 )
-from .nodes import FAR_MAC, GUESTS, IDS, MACS, NEAR, NEAR_MAC, PLAIN, ZONES, Nodes, agreed
+from .nodes import FAR_MAC, GUESTS, IDS, MACS, NEAR, NEAR_MAC, PLAIN, VXLAN_ALONE, ZONES, Nodes, agreed
 from .world import Peer
 
 ONE, TWO, THREE, FOUR, FIVE = GUESTS
@@ -69,6 +67,7 @@ async def spoofed(nodes: Nodes) -> int:
     return (await nodes.firewall.denied())["one", Direction.SPOOFED].packets
 
 
+@VXLAN_ALONE
 async def test_without_the_rules_the_node_believes_a_guest(nodes: Nodes) -> None:
     assert await nodes.peers["two"].pings(GATEWAY)
     assert TWO.mac in entry_of_the_other()
@@ -78,6 +77,7 @@ async def test_without_the_rules_the_node_believes_a_guest(nodes: Nodes) -> None
     assert ONE.mac in entry_of_the_other()
 
 
+@VXLAN_ALONE
 async def test_a_guest_speaks_for_itself_alone(nodes: Nodes) -> None:
     await nodes.apply(PLAIN)
     one, two = nodes.peers["one"], nodes.peers["two"]
@@ -90,6 +90,7 @@ async def test_a_guest_speaks_for_itself_alone(nodes: Nodes) -> None:
         assert TWO.mac in entry_of_the_other(), what
 
 
+@VXLAN_ALONE
 async def test_another_mac_is_nobodys(nodes: Nodes) -> None:
     await nodes.apply(PLAIN)
     one = nodes.peers["one"]
@@ -100,6 +101,7 @@ async def test_another_mac_is_nobodys(nodes: Nodes) -> None:
     assert await spoofed(nodes) == 2
 
 
+@VXLAN_ALONE
 async def test_what_every_guest_says_is_no_lie(nodes: Nodes) -> None:
     await nodes.apply(PLAIN)
     one = nodes.peers["one"]
@@ -124,9 +126,6 @@ async def test_what_every_guest_says_is_no_lie(nodes: Nodes) -> None:
 def inside(source: str, target: str, say: str, mac: str = FAR_MAC) -> bytes:
     """As another node sends it."""
     return ethernet(mac, NEAR_MAC, udp(source, target, 53, say.encode()))
-
-
-VXLAN_ALONE = pytest.mark.parametrize("nodes", [VXLAN], ids=str, indirect=True)
 
 
 @VXLAN_ALONE

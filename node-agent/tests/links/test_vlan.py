@@ -150,11 +150,18 @@ async def test_both_encapsulations_may_have_one_id(links: NetlinkLinks) -> None:
     assert found == [Encapsulation.VLAN, Encapsulation.VXLAN]
 
 
-def test_the_largest_packet_needs_no_room_for_the_tag(tmp_path: Path) -> None:
-    """Over links of 1500 bytes, which do not count it."""
+@pytest.mark.parametrize("upon", ["eth0", "br0"])
+def test_the_largest_packet_needs_no_room_for_the_tag(tmp_path: Path, upon: str) -> None:
+    """Over links of 1500 bytes, which do not count it; the tunnel address may be a bridge's."""
     with cluster(2, tmp_path) as nodes:
         inside = []
         for number, node in enumerate(nodes, 1):
+            if upon == "br0":
+                node.inside.ip("addr flush dev eth0")
+                node.inside.ip("link add br0 type bridge")
+                node.inside.ip("link set eth0 master br0")
+                node.inside.ip("link set br0 up")
+                node.inside.ip(f"addr add {node.address}/24 dev br0")
             gateway = IPv4Interface("10.213.1.1/24")
             bridge = Bridge("dtz00000001", OWNER, gateway, 1500, mac="02:00:00:00:00:01")
             far = 3 - number
