@@ -54,6 +54,8 @@ def sets(policy: Policy, zones: list[ZonePolicy], guests: list[GuestPolicy]) -> 
     yield from collection("set", "zones6", "ifname", (f'"{z.bridge}"' for z in zones if z.gateway6))
     arrivals = (f'"{z.transit}" . "{z.bridge}"' for z in zones if z.transit)
     yield from collection("set", "arrivals", "ifname . ifname", arrivals)
+    senders = (f'"{z.transit}" . {mac}' for z in zones if z.transit for mac in z.senders)
+    yield from collection("set", "senders", "ifname . ether_addr", senders)
 
 
 def tunnel_sets(tunnel: Tunnel) -> Iterator[str]:

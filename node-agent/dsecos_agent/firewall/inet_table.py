@@ -34,7 +34,9 @@ def inet_table(
     yield from engine_ports(named)
     yield from _early(names, engine_ports=bool(named))
     if policy.tunnel is not None:
-        yield from _tunnel(policy.tunnel, names)
+        yield from _tunnel(policy.tunnel)
+    if any(zone.transit for zone in zones):
+        yield from _fitting(names)
     yield from _forward(names)
     yield from _input(policy, names)
     yield from _output(names)
@@ -102,6 +104,7 @@ def _early(names: Names, *, engine_ports: bool) -> Iterator[str]:
             *(["iifname @engine_ports drop"] if engine_ports else []),
             f"iifname {names.bridges} ip daddr 127.0.0.0/8 goto deny_egress",
             f"iifname {names.bridges} iifname != @zones6 meta nfproto ipv6 drop",
+            f"iifname {names.transits} iifname . ether saddr != @senders drop",
             # Another node brings packets of its own guests only, never of one that is here: the way back to
             # a sender leads to other nodes. (It need not be the same link: answers come by their receiver's.)
             f"iifname {names.transits} fib saddr oifname != {names.transits} drop",
@@ -116,11 +119,14 @@ def _early(names: Names, *, engine_ports: bool) -> Iterator[str]:
     )
 
 
-def _tunnel(tunnel: Tunnel, names: Names) -> Iterator[str]:
-    """Other nodes' packets in their envelope, and the room that it takes."""
+def _tunnel(tunnel: Tunnel) -> Iterator[str]:
+    """Other nodes' packets in their envelope."""
     yield from tunnel_sets(tunnel)
     yield from chain("tunnel", [f"ip daddr {tunnel.address} ip saddr @tunnel_peers accept", "drop"])
-    # Who learns by "packet too big" alone what fits does not learn it where that is dropped on the way.
+
+
+def _fitting(names: Names) -> Iterator[str]:
+    """Who learns by "packet too big" alone what fits does not learn it where that is dropped on the way."""
     fit = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"
     yield from chain(
         "fitting",

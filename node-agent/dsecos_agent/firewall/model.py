@@ -12,6 +12,7 @@ from typing import Protocol
 
 from dsecos_agent.adapter_errors import AdapterError
 from dsecos_agent.engines.protocol import Watch
+from dsecos_agent.links.protocol import Encapsulation
 
 
 class FirewallRefusedError(AdapterError):
@@ -64,6 +65,10 @@ class ZonePolicy:
     """None: the zone has no IPv6 network."""
     transit: str | None = None
     """The link that brings the zone's traffic from other nodes, and takes it there."""
+    encapsulation: Encapsulation = Encapsulation.VXLAN
+    """Of that link."""
+    senders: tuple[str, ...] = ()
+    """MACs of the other nodes' ends of it: what comes from another is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,8 @@ class Tunnel:
     address: IPv4Address
     """Of this node."""
     ids: tuple[int, ...]
-    """VXLAN network identifiers of this node's transit links. The kernel takes them at every address that it
-    has; what bears another is somebody else's.
+    """Network identifiers of those of this node's transit links that are VXLANs. The kernel takes them at
+    every address that it has; what bears another is somebody else's.
     """
     peers: tuple[IPv4Address, ...] = ()
     """Tunnel addresses of the other nodes."""
@@ -134,7 +139,7 @@ class Policy:
     crossings: tuple[Crossing, ...] = ()
     """What may pass from zone to zone. Judged on the sender's node and on the receiver's."""
     tunnel: Tunnel | None = None
-    """None: no zone of this node spans nodes."""
+    """None: no zone of this node spans nodes by VXLAN."""
     protected: tuple[IPv4Address | IPv6Address, ...] = ()
     """Addresses of the cluster's nodes, which no guest ever reaches, whatever its zone's egress says."""
     elsewhere: tuple[IPv4Network | IPv6Network, ...] = ()

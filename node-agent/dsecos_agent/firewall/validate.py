@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dsecos_agent.firewall.addresses import Address
 from dsecos_agent.firewall.model import L4, GuestPolicy, InvalidPolicyError, Policy
-from dsecos_agent.links.protocol import ENGINE_PORT, VXLAN_PORT
+from dsecos_agent.links.protocol import ENGINE_PORT, VXLAN_PORT, Encapsulation
 
 LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 GUEST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -67,6 +67,8 @@ def validate(policy: Policy, names: Names) -> None:
         _validate_link(zone.bridge, f"{names.link_prefix}z", "a zone's bridge")
         if zone.transit is not None:
             _validate_link(zone.transit, f"{names.link_prefix}v", "a zone's transit link")
+        for mac in zone.senders:
+            _validate_mac(mac)
     for guest in policy.guests:
         _validate_guest(guest, bridges, names)
     for crossing in policy.crossings:
@@ -102,10 +104,11 @@ def _validate_link(link: str, beginning: str, what: str) -> None:
 
 
 def _validate_tunnel(policy: Policy) -> None:
-    """A transit link that nobody guards takes guests' packets from everybody."""
+    """A VXLAN that nobody guards takes guests' packets from everybody."""
+    vxlans = [z.transit for z in policy.zones if z.transit and z.encapsulation is Encapsulation.VXLAN]
     if policy.tunnel is None:
-        if unguarded := [zone.transit for zone in policy.zones if zone.transit is not None]:
-            raise InvalidPolicyError(f"there is a transit link and no tunnel: {min(unguarded)}")
+        if vxlans:
+            raise InvalidPolicyError(f"there is a transit link and no tunnel: {min(vxlans)}")
         return
     if wrong := [number for number in policy.tunnel.ids if not 0 < number < 1 << 24]:
         raise InvalidPolicyError(f"{wrong[0]} is not a VXLAN network identifier")
@@ -122,12 +125,16 @@ def _validate_guest(guest: GuestPolicy, bridges: set[str], names: Names) -> None
     known = names.is_port(guest.link) or ENGINE_PORT.fullmatch(guest.link)
     if not LINK.fullmatch(guest.link) or not known:
         raise InvalidPolicyError(f"{guest.link!r} is not the name of a guest's link")
-    if not MAC.fullmatch(guest.mac):
-        raise InvalidPolicyError(f"{guest.mac!r} is not a MAC address")
+    _validate_mac(guest.mac)
     if guest.bridge not in bridges:
         raise InvalidPolicyError(f"guest {guest.name} is in a zone that is not on this node: {guest.bridge}")
     if guest.address6 is not None and (guest.address6.is_link_local or guest.address6.is_multicast):
         raise InvalidPolicyError(f"{guest.address6} is no address of a guest")
+
+
+def _validate_mac(mac: str) -> None:
+    if not MAC.fullmatch(mac):
+        raise InvalidPolicyError(f"{mac!r} is not a MAC address")
 
 
 def _unique(what: str, values: Iterable[Hashable]) -> None:

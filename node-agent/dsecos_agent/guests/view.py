@@ -34,6 +34,13 @@ class Shared(Generic[T]):
         self._version += 1
         self._until = 0.0
 
+    async def changing(self, change: Awaitable[object]) -> None:
+        """Wait for a change of what is listed; however it ends, what is known may be wrong."""
+        try:
+            await change
+        finally:
+            self.expire()
+
     async def get(self) -> T:
         """The listing, at most `AGE` old and never from before the last `expire()`."""
         async with self._lock:

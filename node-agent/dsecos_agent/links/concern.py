@@ -73,7 +73,10 @@ class Concern:
         if kind in {NEW_NEIGHBOUR, DELETE_NEIGHBOUR}:
             return self._is_transit(index in self._transits)
         if kind in {NEW_ADDRESS, DELETE_ADDRESS}:
-            return self._is_transit(index in self._transits) or index in self._bridges
+            if index in self._bridges:
+                return True
+            # The tunnel address, which an 802.1Q link follows, may come to any link.
+            return self._is_transit(index in self._transits or body[0] == socket.AF_INET)
         if kind in {NEW_LINK, DELETE_LINK}:
             return self._link(kind, index, body)
         return False

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
-from dsecos_agent.links.protocol import Transit
+from dsecos_agent.links.protocol import Encapsulation, Transit
 
 Address = IPv4Address | IPv6Address
 
@@ -35,7 +35,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """The node behind a link-layer address, for good."""
+    """The node behind a link-layer address, for good: of a VXLAN."""
 
     mac: str
     node: IPv4Address
@@ -96,7 +96,9 @@ def wanted(transit: Transit) -> frozenset[Entry]:
     found: dict[tuple[type, object], Entry] = {}
     for remote in transit.remotes:
         hops: dict[int, Address] = {4: remote.address, 6: link_local(remote.mac)}
-        entries: list[Entry] = [Forwarding(remote.mac, remote.address), Neighbour(remote.address, remote.mac)]
+        entries: list[Entry] = [Neighbour(remote.address, remote.mac)]
+        if transit.encapsulation is Encapsulation.VXLAN:
+            entries.append(Forwarding(remote.mac, remote.address))
         if any(guest.version == 6 for guest in remote.guests):
             entries.append(Neighbour(hops[6], remote.mac))
         entries += [Route(guest, hops[guest.version]) for guest in remote.guests]

@@ -5,12 +5,14 @@ owner's UID in its alias (`ip link show` prints it). Veths are made by the engin
 here they are only put back on their bridge, which loses its ports when somebody deletes it.
 """
 
+import enum
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Protocol
 
+from dsecos_agent.adapter_errors import AdapterError
 from dsecos_agent.engines.protocol import Watch
 
 LINK_GROUP = 0xD5EC
@@ -42,13 +44,33 @@ class Bridge:
 VXLAN_PORT = 4789
 """UDP port of VXLAN (RFC 7348)."""
 
+MOST_VLAN = 4094
+"""The greatest 802.1Q id (IEEE 802.1Q, 9.6: 0 is no VLAN, 4095 is reserved)."""
+
+
+class UnderlayError(AdapterError):
+    """The host's own network does not bear a link to other nodes as it is; the message says what to do."""
+
+
+class MtuError(UnderlayError):
+    """It bears the link, but not packets of the size that is asked for."""
+
+
+class Encapsulation(enum.StrEnum):
+    """How packets go from node to node; named as the API names it."""
+
+    VXLAN = "vxlan"
+    """In UDP, over any network that joins the tunnel addresses (RFC 7348)."""
+    VLAN = "vlan"
+    """With an 802.1Q tag, in the network of the link that has the tunnel address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A zone's guests on another node, and the way there."""
 
     address: IPv4Address
-    """Where that node takes the zone's traffic: the VXLAN's outer destination."""
+    """That node's tunnel address: the VXLAN's outer destination."""
     mac: str
     """Of that node's end of the transit link."""
     guests: tuple[IPv4Address | IPv6Address, ...] = ()
@@ -61,20 +83,23 @@ class Transit:
 
     Each guest of another node has a host route through it. The next hop is that node's tunnel address (IPv4)
     or the link-local address made from its MAC (IPv6, RFC 4291 appendix A), which a permanent neighbour entry
-    maps to the MAC, which one forwarding entry maps to the node.
+    maps to the MAC, which one forwarding entry of a VXLAN maps to the node. An 802.1Q link has none: the
+    network below finds the MAC.
     """
 
     name: str
     """`<prefix>v<8 hex>`"""
     owner_uid: str
     id: int
-    """VXLAN network identifier."""
+    """VXLAN network identifier, or 802.1Q id (1 to `MOST_VLAN`)."""
     address: IPv4Address
-    """Of this node: the VXLAN's outer source."""
+    """This node's tunnel address: the VXLAN's outer source. An 802.1Q link lies upon the link that has it."""
     mac: str
     mtu: int
+    """In bytes; of an 802.1Q link at most that of the link below, which does not count the tag."""
     remotes: tuple[Remote, ...] = ()
     """Sorted by address."""
+    encapsulation: Encapsulation = Encapsulation.VXLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +120,37 @@ class ObservedBridge:
 
 
 @dataclass(frozen=True, slots=True)
+class Carrier:
+    """How a link is found to take packets to other nodes."""
+
+    encapsulation: Encapsulation
+    id: int
+    addresses: tuple[IPv4Address, ...]
+    """Sorted: a VXLAN's outer source, or all of the link that an 802.1Q link lies upon."""
+    closed: bool
+    """A VXLAN speaks on `VXLAN_PORT` and neither learns nor floods nor asks; an 802.1Q link has the protocol
+    802.1Q and no part in others' (GVRP, MVRP, priorities, a state of its own).
+    """
+
+    def __str__(self) -> str:
+        """For people."""
+        name = "VXLAN" if self.encapsulation is Encapsulation.VXLAN else "802.1Q"
+        return f"{name} id {self.id} at {', '.join(map(str, self.addresses)) or 'no address'}"
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedTransit:
     """A transit link of ours, as found. What it carries is compared with what `Transit.remotes` asks for."""
 
     name: str
     owner_uid: str | None
-    id: int | None
-    """None: it is no VXLAN."""
-    address: IPv4Address | None
+    carrier: Carrier | None
+    """None: it is neither a VXLAN nor an 802.1Q link."""
     mac: str
     mtu: int
     up: bool
     closed: bool
-    """Whether it speaks on `VXLAN_PORT`, neither learns nor floods nor asks, and is no bridge's port."""
+    """Whether the carrier is, and the link asks for nobody (NOARP) and is no bridge's port."""
     forwarding: frozenset[tuple[str, IPv4Address]]
     """MAC and outer destination."""
     neighbours: frozenset[tuple[IPv4Address | IPv6Address, str]]
@@ -160,7 +203,9 @@ class Links(Protocol):
         """Make it as described: the link, and on it nothing but what `remotes` asks for; True when something
         was changed.
 
-        Raises NotOursError, AdapterError.
+        Raises NotOursError, UnsupportedError (this kernel has no such links), UnderlayError (there is no link
+        to lie upon, or it is down: nothing was changed), MtuError (it was made as large as it can be),
+        AdapterError.
         """
 
     async def remove_transit(self, name: str, owner_uid: str) -> None:
@@ -191,7 +236,7 @@ class Links(Protocol):
     def subscribe(self, callback: Callable[[], None], transits: Callable[[], None] | None = None) -> Watch:
         """Call back, on the event loop, whenever a link with our prefix appears, changes or goes, or an
         address on it, or a route or an entry of a transit link; `transits` before it, when it is about one of
-        these.
+        these. Also when any link gains or loses an IPv4 address: a tunnel address may go to another.
 
         Says only "look again": several changes may come as one call, and one's own changes come too.
         """

@@ -83,20 +83,21 @@ class Channel:
                     found.setdefault(link, set()).add(network)
         return found
 
-    def entries(self, links: Set[int]) -> Mapping[int, Sequence[Entry | Stranger]]:
-        """All of these links, but for what the kernel itself puts there; a link that is gone has none.
+    def entries(self, links: Set[int], vxlans: Set[int]) -> Mapping[int, Sequence[Entry | Stranger]]:
+        """All of these links, but for what the kernel itself puts there; a link that is gone has none. Of
+        those that are no VXLANs no forwarding entries: what these tell are the MACs that they listen to.
 
         The kernel goes through all of the host's to find one link's, so of several links all are asked for.
         """
         found: dict[int, list[Entry | Stranger]] = {link: [] for link in links}
         try:
-            self._read_entries(found)
+            self._read_entries(found, links & vxlans)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
         return found
 
-    def _read_entries(self, found: Mapping[int, list[Entry | Stranger]]) -> None:
+    def _read_entries(self, found: Mapping[int, list[Entry | Stranger]], vxlans: Set[int]) -> None:
         only = min(found) if len(found) == 1 else messages.ANY
         neighbours = [messages.neighbours_of(only, family) for family in FAMILIES]
         for family in FAMILIES:
@@ -104,10 +105,13 @@ class Channel:
                 link, _ = messages.outgoing(body)
                 if link in found and (route := messages.route(body)) is not None:
                     found[link].append(route)
-        for asked in (*neighbours, messages.forwarding_of(only)):
-            for body in self._dump(_GET_NEIGHBOUR, asked):
+        asked: list[tuple[bytes, Set[int]]] = [(each, found.keys()) for each in neighbours]
+        if vxlans:
+            asked.append((messages.forwarding_of(only), vxlans))
+        for message, concerned in asked:
+            for body in self._dump(_GET_NEIGHBOUR, message):
                 link = messages.beyond(body)
-                if link in found and (entry := messages.neighbour(body)) is not None:
+                if link in concerned and (entry := messages.neighbour(body)) is not None:
                     found[link].append(entry)
 
     def carry_out(self, index: int, steps: Sequence[Step]) -> None:

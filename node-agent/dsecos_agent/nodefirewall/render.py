@@ -104,7 +104,7 @@ def render(
             wishes.append(read(link, guest, network, attached[network.attachment]))
     for rest in forgotten:
         # The way to other nodes went with the attachment.
-        zones.setdefault(rest.zone.bridge, replace(rest.zone, transit=None))
+        zones.setdefault(rest.zone.bridge, replace(rest.zone, transit=None, senders=()))
         wishes.append(rest.guest)
     tunnel = spanning.tunnel
     taken = {} if tunnel is None else {(L4.UDP, VXLAN_PORT): "the zones that span nodes"}
@@ -131,8 +131,10 @@ def zone_policy(prefix: str, attachment: ZoneAttachment) -> ZonePolicy:
         bridge=bridge.name,
         gateway=bridge.gateway,
         gateway6=bridge.gateway6,
-        transit=None if transit is None else transit.name,
     )
+    if transit is not None:
+        senders = tuple(sorted(remote.mac for remote in transit.remotes))
+        zone = replace(zone, transit=transit.name, encapsulation=transit.encapsulation, senders=senders)
     families = {network.version for network in networks_of(zone)}
     rules = tuple(
         EgressRule(network, ports_of(rule.ports))

@@ -8,7 +8,7 @@ from dsecos_api.zoneattachment import Ingress
 
 from dsecos_agent.firewall.addresses import Network
 from dsecos_agent.firewall.model import L4, Crossing, Policy, Tunnel, ZonePolicy
-from dsecos_agent.links.protocol import Transit
+from dsecos_agent.links.protocol import Encapsulation, Transit
 
 
 class Spanning:
@@ -30,7 +30,7 @@ class Spanning:
                 self._crossings |= {
                     Crossing(source, own, ports) for own in networks_of(zone) if own.version == source.version
                 }
-        if transit is not None:
+        if transit is not None and transit.encapsulation is Encapsulation.VXLAN:
             self._addresses.add(transit.address)
             self._ids.add(transit.id)
             self._peers.update(remote.address for remote in transit.remotes)
@@ -40,7 +40,8 @@ class Spanning:
         own = networks_of(zone)
         self._crossings.update(each for each in self._previous.crossings if each.destination in own)
         before = self._previous.tunnel
-        if zone.transit is not None and before is not None:
+        spans = zone.transit is not None and zone.encapsulation is Encapsulation.VXLAN
+        if spans and before is not None:
             self._addresses.add(before.address)
             self._ids.update(before.ids)
             self._peers.update(before.peers)
@@ -52,7 +53,7 @@ class Spanning:
 
     @property
     def tunnel(self) -> Tunnel | None:
-        """None: no zone of this node spans nodes."""
+        """None: no zone of this node spans nodes by VXLAN."""
         if not self._addresses:
             return None
         # One while a node's address changes is as good as another: both are this node's.

@@ -35,10 +35,17 @@ def transit_changes(transit: Transit, found: ObservedTransit | None, asked: Carr
     if found is None:
         return [f"transit link {name} was deleted"]
     words = list(_owner("transit link", name, transit.owner_uid, found.owner_uid))
-    if (found.id, found.address) != (transit.id, transit.address):
-        words.append(f"transit link {name} was a tunnel of id {found.id} from {found.address}")
+    carrier = found.carrier
+    if carrier is None:
+        words.append(f"transit link {name} was a link of another kind")
+    elif (carrier.encapsulation, carrier.id) != (transit.encapsulation, transit.id) or (
+        transit.address not in carrier.addresses
+    ):
+        words.append(f"transit link {name} was {carrier}")
     elif not found.closed:
-        words.append(f"transit link {name} was opened: it learned, flooded, asked or was a bridge's port")
+        words.append(
+            f"transit link {name} was opened: it learned, flooded, told, asked or was a bridge's port"
+        )
     if found.mac != transit.mac:
         words.append(f"the MAC of {name} was {found.mac}")
     if found.mtu != transit.mtu:

@@ -26,9 +26,9 @@ from dsecos_runtime import (
     ignoring_status,
 )
 
-from dsecos_agent.adapter_errors import AdapterError, NotOursError
+from dsecos_agent.adapter_errors import AdapterError, NotOursError, UnsupportedError
 from dsecos_agent.guests.view import HostView, Shared
-from dsecos_agent.links.protocol import Links, ObservedTransit
+from dsecos_agent.links.protocol import Links, MtuError, ObservedTransit, UnderlayError
 from dsecos_agent.nodefirewall.enforcer import Enforcer
 from dsecos_agent.zones.inforce import InForce, Wishes
 from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_name, transit_name
@@ -40,6 +40,7 @@ from dsecos_agent.zones.plan import (
     RemoveBridge,
     RemoveTransit,
     Seen,
+    Wanted,
     clash,
     lost_ports,
     plan,
@@ -56,9 +57,11 @@ RETRY = 1.0
 STILL_USED = 2.0
 """Seconds until another look whether a zone that is to go is still used."""
 
-
 CLASHES = 30.0
 """Seconds until another look whether a zone's network is free on this host."""
+
+UNDERLAY = 30.0
+"""Seconds until another try where the host's own network does not bear a zone's link."""
 
 
 class ZoneController(Controller):
@@ -173,6 +176,9 @@ class ZoneController(Controller):
             await self._tell(attachment, Reason.UNSUPPORTED, str(error))
             return None
         attachment = await self._runtime.cluster.add_finalizer(ZONE_ATTACHMENT, attachment, AGENT_FINALIZER)
+        return await self._converge(attachment, wanted)
+
+    async def _converge(self, attachment: ZoneAttachment, wanted: Wanted) -> Requeue | None:
         if wanted.bridge.gateway6 is not None:
             await self._links.ensure_forwarding6()
         seen = await self._seen(attachment)
@@ -180,47 +186,46 @@ class ZoneController(Controller):
             text = f"{taken}; give the zone another network"
             await self._tell(attachment, Reason.CIDR_OVERLAPS, text)
             return Requeue(CLASHES)
-        self._in_force.begin(key.name, wanted, seen)
-        try:
-            await act_all(plan(wanted, seen), self._act)
-        except NotOursError as error:
-            await self._tell(attachment, Reason.NOT_OURS, str(error))
-            raise Terminal(str(error)) from error
-        repaired = [self._in_force.done(key.name, wanted)]
+        self._in_force.begin(attachment.name, wanted, seen)
+        hindrance = await self._put_right(attachment, plan(wanted, seen))
+        repaired = [] if hindrance else [self._in_force.done(attachment.name, wanted)]
         served = await self._serving.serve(attachment, wanted.bridge)
         if served is not None:
             repaired.append(served.repaired)
         if words := "; ".join(filter(None, repaired)):
             self._runtime.events.warning(ZONE_ATTACHMENT, attachment, Reason.REPAIRED, words)
+        if hindrance is not None:
+            await self._tell(attachment, _reason(hindrance), str(hindrance), served=served)
+            return Requeue(UNDERLAY)
         await self._tell(attachment, Reason.IN_FORCE, "", transit=wanted.transit is not None, served=served)
         return None if served is None or served.again is None else Requeue(served.again)
 
+    async def _put_right(
+        self, attachment: ZoneAttachment, actions: Iterable[Action]
+    ) -> UnderlayError | UnsupportedError | None:
+        """What keeps the zone's link to other nodes from being as it should; its guests here need none."""
+        try:
+            await act_all(actions, self._act)
+        except NotOursError as error:
+            await self._tell(attachment, Reason.NOT_OURS, str(error))
+            raise Terminal(str(error)) from error
+        except (UnderlayError, UnsupportedError) as error:
+            return error
+        return None
+
     async def _act(self, action: Action) -> None:
+        links, bridges, transits = self._links, self._view.links, self._transits
         match action:
             case ApplyRules():
                 await self._firewall.sync()
-            case MakeBridge() | RemoveBridge():
-                try:
-                    await self._change_bridge(action)
-                finally:
-                    self._view.links.expire()
-            case MakeTransit() | RemoveTransit():
-                try:
-                    await self._change_transit(action)
-                finally:
-                    self._transits.expire()
-
-    async def _change_bridge(self, action: MakeBridge | RemoveBridge) -> None:
-        if isinstance(action, MakeBridge):
-            await self._links.ensure_bridge(action.bridge)
-        else:
-            await self._links.remove_bridge(action.bridge, action.owner_uid)
-
-    async def _change_transit(self, action: MakeTransit | RemoveTransit) -> None:
-        if isinstance(action, MakeTransit):
-            await self._links.ensure_transit(action.transit)
-        else:
-            await self._links.remove_transit(action.transit, action.owner_uid)
+            case MakeBridge(bridge=wanted):
+                await bridges.changing(links.ensure_bridge(wanted))
+            case RemoveBridge(bridge=name, owner_uid=owner):
+                await bridges.changing(links.remove_bridge(name, owner))
+            case MakeTransit(transit=transit):
+                await transits.changing(links.ensure_transit(transit))
+            case RemoveTransit(transit=name, owner_uid=owner):
+                await transits.changing(links.remove_transit(name, owner))
 
     async def _seen(self, attachment: ZoneAttachment) -> Seen:
         owner = attachment.spec.zone_ref.uid
@@ -282,3 +287,9 @@ class ZoneController(Controller):
             transit=transit_name(self._prefix, owner) if transit else None,
         )
         await self._runtime.status.write(ZONE_ATTACHMENT, attachment, told)
+
+
+def _reason(error: UnderlayError | UnsupportedError) -> Reason:
+    if isinstance(error, UnsupportedError):
+        return Reason.NODE_INCAPABLE
+    return Reason.MTU_TOO_SMALL if isinstance(error, MtuError) else Reason.FAILED

@@ -8,7 +8,7 @@ from dsecos_api.networkzone import EncapsulationType
 from dsecos_api.zoneattachment import Remote as RemoteSpec
 from dsecos_api.zoneattachment import ZoneAttachmentSpec
 
-from dsecos_agent.links.protocol import Bridge, Remote, Transit
+from dsecos_agent.links.protocol import MOST_VLAN, Bridge, Encapsulation, Remote, Transit
 
 
 class UnsupportedZoneError(ValueError):
@@ -61,13 +61,12 @@ def transit_of(prefix: str, attachment: ZoneAttachment) -> Transit | None:
         mac=spec.transit.mac,
         mtu=spec.mtu,
         remotes=tuple(sorted(remotes, key=lambda remote: remote.address)),
+        encapsulation=Encapsulation(spec.encapsulation.type.value),
     )
 
 
 def _check(spec: ZoneAttachmentSpec) -> None:
     kind = spec.encapsulation.type
-    if kind == EncapsulationType.VLAN:
-        raise UnsupportedZoneError("encapsulation vlan has no controller in this version; use vxlan or local")
     if ip_address(spec.gateway).version != 4:
         msg = f"the gateway {spec.gateway} is an IPv6 address; name an IPv4 network as well"
         raise UnsupportedZoneError(msg)
@@ -76,6 +75,8 @@ def _check(spec: ZoneAttachmentSpec) -> None:
         return
     if kind == EncapsulationType.LOCAL:
         raise UnsupportedZoneError("a zone of encapsulation local has no link to other nodes")
+    if kind == EncapsulationType.VLAN and spec.transit.id > MOST_VLAN:
+        raise UnsupportedZoneError(f"{spec.transit.id} is no 802.1Q id: these lie between 1 and {MOST_VLAN}")
     _tunnel_address(spec.transit.address, "this node")
     for remote in spec.transit.remotes:
         _tunnel_address(remote.address, f"node {remote.node}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from dsecos_agent.firewall.nft import NftFirewall
 
+from ..links.encapsulations import ENCAPSULATIONS  # noqa: TID252 - tests have no package to name
 from ..links.netns import own_network  # noqa: TID252 - tests have no package to name
 from .nodes import Nodes
 from .world import World
@@ -32,9 +33,11 @@ async def world(firewall: NftFirewall, tmp_path: Path) -> AsyncIterator[World]:
     await world.close()
 
 
-@pytest.fixture
-async def nodes(firewall: NftFirewall, tmp_path: Path) -> AsyncIterator[Nodes]:
-    nodes = Nodes(firewall, tmp_path / "run")
+@pytest.fixture(params=ENCAPSULATIONS, ids=str)
+async def nodes(
+    request: pytest.FixtureRequest, firewall: NftFirewall, tmp_path: Path
+) -> AsyncIterator[Nodes]:
+    nodes = Nodes(firewall, tmp_path / "run", request.param)
     try:
         await nodes.start()
         yield nodes

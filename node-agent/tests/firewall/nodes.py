@@ -6,7 +6,8 @@ outside 192.0.2.10 ------ 192.0.2.1   near  dtz1: one .2, two .3    dtz2: three 
                                        |
                                       far   dtz1: five .4           dtz2: four .3
 
-What near has is made by the agent's own code, what far has by ip(8) alone.
+What near has is made by the agent's own code, what far has by ip(8) alone. The transit links are VXLANs, or
+802.1Q links upon the one between the two.
 """
 
 import asyncio
@@ -22,13 +23,14 @@ from ipaddress import (
 )
 from pathlib import Path
 
+import pytest
 from dsecos_agent.firewall.model import Crossing, GuestPolicy, Policy, Tunnel, ZonePolicy
 from dsecos_agent.firewall.nft import NftFirewall
 from dsecos_agent.firewall.render import render
 from dsecos_agent.firewall.validate import Names
 from dsecos_agent.links.entries import link_local
 from dsecos_agent.links.netlink import NetlinkLinks
-from dsecos_agent.links.protocol import Bridge, Remote, Transit
+from dsecos_agent.links.protocol import Bridge, Encapsulation, Remote, Transit
 
 from ..links.netns import Namespace, ip  # noqa: TID252 - tests have no package to name
 from .world import Peer, bridge_port
@@ -69,6 +71,8 @@ NETWORKS: dict[str, tuple[IPv4Network | IPv6Network, ...]] = {
     zone.bridge: (zone.gateway.network, zone.gateway6.network) for zone in ZONES if zone.gateway6
 }
 PLAIN = Policy(zones=ZONES, guests=GUESTS)
+VXLAN_ALONE = pytest.mark.parametrize("nodes", [Encapsulation.VXLAN], ids=str, indirect=True)
+"""For what has nothing to do with the way between nodes, or takes too long in a virtual machine."""
 
 
 def agreed(source: str, destination: str, *ports: tuple[object, int]) -> tuple[Crossing, ...]:
@@ -79,27 +83,12 @@ def agreed(source: str, destination: str, *ports: tuple[object, int]) -> tuple[C
     )
 
 
-def here(policy: Policy) -> Policy:
-    """What near is told of a policy for all guests."""
-    ours = tuple(guest for guest in policy.guests if guest in HERE or guest.link in _links(HERE))
-    return replace(policy, guests=ours, tunnel=Tunnel(NEAR, tuple(IDS.values()), (FAR,)))
-
-
-def there(policy: Policy) -> Policy:
-    """What far is told."""
-    ours = tuple(guest for guest in policy.guests if guest.link in _links(THERE))
-    return replace(policy, guests=ours, tunnel=Tunnel(FAR, tuple(IDS.values()), (NEAR,)))
-
-
-def _links(guests: tuple[GuestPolicy, ...]) -> set[str]:
-    return {guest.link for guest in guests}
-
-
 class Nodes:
     """Both nodes, their guests and the outside."""
 
-    def __init__(self, firewall: NftFirewall, run_directory: Path) -> None:
+    def __init__(self, firewall: NftFirewall, run_directory: Path, encapsulation: Encapsulation) -> None:
         self.firewall = firewall
+        self.encapsulation = encapsulation
         self.links = NetlinkLinks("dt", run_directory)
         self.peers: dict[str, Peer] = {}
 
@@ -132,12 +121,27 @@ class Nodes:
 
     async def apply(self, policy: Policy) -> None:
         """On both nodes."""
-        await self.firewall.apply(here(policy))
+        await self.firewall.apply(
+            self._told(policy, HERE, Tunnel(NEAR, tuple(IDS.values()), (FAR,)), FAR_MAC)
+        )
         self.apply_there(policy)
 
     def apply_there(self, policy: Policy) -> None:
-        text = render(there(policy), Names("dtfw", "dt"))
+        told = self._told(policy, THERE, Tunnel(FAR, tuple(IDS.values()), (NEAR,)), NEAR_MAC)
+        text = render(told, Names("dtfw", "dt"))
         subprocess.run(self.far.argv("nft", "-f", "-"), input=text, text=True, check=True)
+
+    def _told(self, policy: Policy, guests: tuple[GuestPolicy, ...], tunnel: Tunnel, sender: str) -> Policy:
+        """What a node is told of a policy for all guests."""
+        links = {guest.link for guest in guests}
+        return replace(
+            policy,
+            zones=tuple(
+                replace(zone, encapsulation=self.encapsulation, senders=(sender,)) for zone in policy.zones
+            ),
+            guests=tuple(guest for guest in policy.guests if guest.link in links),
+            tunnel=tunnel if self.encapsulation is Encapsulation.VXLAN else None,
+        )
 
     def open_there(self) -> None:
         """As if somebody had broken into far: no rules."""
@@ -179,7 +183,8 @@ class Nodes:
             )
         )
         remotes = (Remote(FAR, FAR_MAC, addresses),)
-        transit = Transit(zone.transit, "owner", IDS[zone.bridge], NEAR, NEAR_MAC, MTU, remotes)
+        number = IDS[zone.bridge]
+        transit = Transit(zone.transit, "owner", number, NEAR, NEAR_MAC, MTU, remotes, self.encapsulation)
         await self.links.ensure_transit(transit)
 
     def _zone_there(self, zone: ZonePolicy) -> None:
@@ -195,15 +200,18 @@ class Nodes:
         far.ip(f"addr add {zone.gateway} dev {bridge}")
         far.ip(f"-6 addr add {zone.gateway6} dev {bridge} nodad")
         far.ip(f"link set {bridge} up")
+        vxlan = self.encapsulation is Encapsulation.VXLAN
+        of_vxlan = f"dstport 4789 local {FAR} nolearning" if vxlan else ""
         far.ip(
-            f"link add {transit} address {FAR_MAC} mtu {MTU} type vxlan id {IDS[bridge]} dstport 4789"
-            f" local {FAR} nolearning"
+            f"link add {'' if vxlan else 'link ul0'} name {transit} address {FAR_MAC} mtu {MTU}"
+            f" type {self.encapsulation} id {IDS[bridge]} {of_vxlan}"
         )
         far.ip(f"link set {transit} up")
         far.ip(f"neigh add {NEAR} lladdr {NEAR_MAC} dev {transit} nud permanent")
         hop = link_local(NEAR_MAC)
         far.ip(f"-6 neigh add {hop} lladdr {NEAR_MAC} dev {transit} nud permanent")
-        self.far_run("bridge", "fdb", "add", NEAR_MAC, "dev", str(transit), "dst", str(NEAR))
+        if vxlan:
+            self.far_run("bridge", "fdb", "add", NEAR_MAC, "dev", str(transit), "dst", str(NEAR))
         for guest in HERE:
             if guest.bridge == bridge:
                 far.ip(f"route add {guest.address}/32 via {NEAR} dev {transit} onlink")

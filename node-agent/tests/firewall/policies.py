@@ -20,6 +20,7 @@ from dsecos_agent.firewall.model import (
     Tunnel,
     ZonePolicy,
 )
+from dsecos_agent.links.protocol import Encapsulation
 from hypothesis import strategies as st
 
 ports = st.integers(1, 65535)
@@ -65,6 +66,8 @@ def zones(draw: st.DrawFn, number: int) -> ZonePolicy:
         egress_to=tuple(draw(st.lists(st.builds(EgressRule, networks, port_sets), max_size=4))),
         gateway6=draw(st.sampled_from([None, IPv6Interface(f"fd00:{number}::1/64")])),
         transit=draw(st.sampled_from([None, f"dtv{number:08x}"])),
+        encapsulation=draw(st.sampled_from(Encapsulation)),
+        senders=tuple(f"02:00:00:00:01:{each:02x}" for each in range(draw(st.integers(0, 3)))),
     )
 
 
@@ -105,7 +108,9 @@ def policies(draw: st.DrawFn) -> Policy:
         registry_port=draw(st.none() | ports),
         name_server=draw(st.booleans()),
         crossings=tuple(draw(st.lists(crossings(), max_size=6))),
-        tunnel=tunnel if any(zone.transit for zone in found) else None,
+        tunnel=tunnel
+        if any(zone.transit and zone.encapsulation is Encapsulation.VXLAN for zone in found)
+        else None,
         protected=tuple(each.network_address for each in draw(st.lists(networks, max_size=3))),
         elsewhere=tuple(draw(st.lists(networks, max_size=3))),
     )

@@ -22,7 +22,7 @@ from .frames import (
     udp,
     vxlan,
 )
-from .nodes import FAR_MAC, GUESTS, IDS, MACS, NEAR, NEAR_MAC, PLAIN, ZONES, Nodes, agreed
+from .nodes import FAR_MAC, GUESTS, IDS, MACS, NEAR, NEAR_MAC, PLAIN, VXLAN_ALONE, ZONES, Nodes, agreed
 from .world import Peer
 
 ONE, TWO, THREE, FOUR, FIVE = GUESTS
@@ -30,6 +30,7 @@ GATEWAY_MAC, GATEWAY = MACS["dtz1"], "fd00:1::1"
 OWN, OTHER = str(ONE.address6), str(TWO.address6)
 OWN_LOCAL, OTHER_LOCAL = str(link_local(ONE.mac)), str(link_local(TWO.mac))
 NS, NA = NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT
+STRANGER_MAC = "02:00:c6:12:00:99"
 EVERYBODY = "33:33:00:00:00:01"
 
 LIES = {
@@ -66,6 +67,7 @@ async def spoofed(nodes: Nodes) -> int:
     return (await nodes.firewall.denied())["one", Direction.SPOOFED].packets
 
 
+@VXLAN_ALONE
 async def test_without_the_rules_the_node_believes_a_guest(nodes: Nodes) -> None:
     assert await nodes.peers["two"].pings(GATEWAY)
     assert TWO.mac in entry_of_the_other()
@@ -75,6 +77,7 @@ async def test_without_the_rules_the_node_believes_a_guest(nodes: Nodes) -> None
     assert ONE.mac in entry_of_the_other()
 
 
+@VXLAN_ALONE
 async def test_a_guest_speaks_for_itself_alone(nodes: Nodes) -> None:
     await nodes.apply(PLAIN)
     one, two = nodes.peers["one"], nodes.peers["two"]
@@ -87,6 +90,7 @@ async def test_a_guest_speaks_for_itself_alone(nodes: Nodes) -> None:
         assert TWO.mac in entry_of_the_other(), what
 
 
+@VXLAN_ALONE
 async def test_another_mac_is_nobodys(nodes: Nodes) -> None:
     await nodes.apply(PLAIN)
     one = nodes.peers["one"]
@@ -97,6 +101,7 @@ async def test_another_mac_is_nobodys(nodes: Nodes) -> None:
     assert await spoofed(nodes) == 2
 
 
+@VXLAN_ALONE
 async def test_what_every_guest_says_is_no_lie(nodes: Nodes) -> None:
     await nodes.apply(PLAIN)
     one = nodes.peers["one"]
@@ -118,11 +123,12 @@ async def test_what_every_guest_says_is_no_lie(nodes: Nodes) -> None:
     assert await spoofed(nodes) == 0
 
 
-def inside(source: str, target: str, say: str, identifier: int = IDS["dtz1"]) -> bytes:
+def inside(source: str, target: str, say: str, mac: str = FAR_MAC) -> bytes:
     """As another node sends it."""
-    return vxlan(identifier, ethernet(FAR_MAC, NEAR_MAC, udp(source, target, 53, say.encode())))
+    return ethernet(mac, NEAR_MAC, udp(source, target, 53, say.encode()))
 
 
+@VXLAN_ALONE
 async def test_strangers_bring_nothing_through_the_tunnel(nodes: Nodes) -> None:
     for guest in ("one", "three"):
         await nodes.peers[guest].serve(53, protocol="udp")
@@ -131,16 +137,20 @@ async def test_strangers_bring_nothing_through_the_tunnel(nodes: Nodes) -> None:
     async def forge(say: str) -> None:
         for address in (str(NEAR), "192.0.2.1"):
             for source, target in ((FOUR.address, ONE.address), (FOUR.address6, ONE.address6)):
-                await outside.datagram(address, VXLAN_PORT, inside(str(source), str(target), say))
+                packet = vxlan(IDS["dtz1"], inside(str(source), str(target), f"{say}-{source}-{address}"))
+                await outside.datagram(address, VXLAN_PORT, packet)
 
     await forge("before")
-    assert await one.heard("before") == ["before"] * 4, "without rules it is taken, at every address"
+    for source in (FOUR.address, FOUR.address6):
+        for address in (NEAR, "192.0.2.1"):
+            await one.heard(f"before-{source}-{address}")  # without rules it is taken, at every address
     await nodes.apply(replace(PLAIN, crossings=agreed("dtz2", "dtz1")))
     await forge("after")
     await nodes.peers["four"].connect(str(ONE.address), 53, "udp", say="honest", limit=1)
-    assert "after" not in await one.heard("honest")
+    assert "after" not in " ".join(await one.heard("honest"))
 
 
+@VXLAN_ALONE
 async def test_vxlan_of_others_is_not_our_business(nodes: Nodes) -> None:
     ip("link add other type vxlan id 99 dstport 4789 local 192.0.2.1 nolearning")
     ip("addr add 203.0.113.1/24 dev other")
@@ -166,7 +176,7 @@ async def test_another_node_brings_its_own_guests_packets_alone(nodes: Nodes) ->
     zones = tuple(replace(zone, egress=EgressMode.ALLOW) for zone in ZONES)
     await nodes.apply(replace(PLAIN, crossings=everything, zones=zones))
     nodes.open_there()
-    first, second = IDS["dtz1"], IDS["dtz2"]
+    first, second = (str(zone.transit) for zone in ZONES)
     forged = [
         (str(TWO.address), str(ONE.address), first),
         (str(TWO.address6), str(ONE.address6), first),
@@ -185,17 +195,35 @@ async def test_another_node_brings_its_own_guests_packets_alone(nodes: Nodes) ->
         (str(FIVE.address), "192.0.2.10", first),
         (str(FIVE.address6), "2001:db8::10", first),
     ]
-    for source, target, identifier in forged:
-        await far.datagram(str(NEAR), VXLAN_PORT, inside(source, target, "forged", identifier))
-    honest = inside(str(FIVE.address), str(ONE.address), "honest", first)
-    await far.datagram(str(NEAR), VXLAN_PORT, honest)
-    await far.datagram(
-        str(NEAR), VXLAN_PORT, inside(str(FOUR.address6), str(THREE.address6), "honest", second)
-    )
+    for source, target, link in forged:
+        await far.frame(inside(source, target, "forged"), link)
+    await far.frame(inside(str(FIVE.address), str(ONE.address), "honest"), first)
+    await far.frame(inside(str(FOUR.address6), str(THREE.address6), "honest"), second)
     assert await one.heard("honest") == ["honest"]
     assert await three.heard("honest") == ["honest"]
     await one.connect("192.0.2.10", 53, "udp", say="mine")
     assert "forged" not in await nodes.peers["outside"].heard("mine")
+
+
+async def test_who_is_no_node_of_the_zone_brings_nothing_though_it_is_on_the_link(nodes: Nodes) -> None:
+    """In a VLAN is whoever the switch lets in."""
+    one, far, link = nodes.peers["one"], nodes.peers["far"], str(ZONES[0].transit)
+    await one.serve(53, protocol="udp")
+    ways = ((FIVE.address, ONE.address), (FIVE.address6, ONE.address6))
+
+    async def forge(say: str) -> None:
+        for source, target in ways:
+            await far.frame(inside(str(source), str(target), f"{say}-{source}", STRANGER_MAC), link)
+
+    await forge("before")
+    for source, _ in ways:
+        await one.heard(f"before-{source}")  # without rules it is taken
+    await nodes.apply(replace(PLAIN, crossings=agreed("dtz1", "dtz1")))
+    await forge("after")
+    for source, target in ways:
+        await far.frame(inside(str(source), str(target), f"honest-{source}"), link)
+    for source, _ in ways:
+        assert "after" not in " ".join(await one.heard(f"honest-{source}"))
 
 
 async def test_nobody_speaks_to_a_node_through_a_zone(nodes: Nodes) -> None:
@@ -212,6 +240,6 @@ async def test_nobody_speaks_to_a_node_through_a_zone(nodes: Nodes) -> None:
         (FIVE.address6, "fd00:1::1"),
         (FIVE.address6, "2001:db8::1"),
     ):
-        await far.datagram(str(NEAR), VXLAN_PORT, inside(str(source), target, "forged"))
+        await far.frame(inside(str(source), target, "forged"), str(ZONES[0].transit))
     await nodes.peers["outside"].datagram("192.0.2.1", 53, b"honest")
     assert await here.heard("honest") == ["honest"]

@@ -20,6 +20,7 @@ from .nodes import (
     NODE6,
     OUTSIDE6,
     PLAIN,
+    VXLAN_ALONE,
     ZONES,
     Nodes,
     agreed,
@@ -147,6 +148,7 @@ async def test_egress_and_exposures_in_both_families(nodes: Nodes, firewall: Nft
     assert await here.connect(str(FIVE.address6), 80) != f"saw {NODE6}"
 
 
+@VXLAN_ALONE
 async def test_one_family_opens_nothing_to_the_other(nodes: Nodes) -> None:
     await listen(nodes)
     four = (ExposedPort(80, host_port=8080),)
@@ -163,6 +165,7 @@ async def test_one_family_opens_nothing_to_the_other(nodes: Nodes) -> None:
     assert await outside.connect("192.0.2.1", 8081) == "Connection refused"
 
 
+@VXLAN_ALONE
 async def test_metadata_and_nodes_are_out_of_reach_whatever_is_allowed(nodes: Nodes) -> None:
     await listen(nodes)
     outside = nodes.peers["outside"].namespace
@@ -215,6 +218,7 @@ async def test_of_the_node_only_the_gateway_answers(nodes: Nodes, firewall: NftF
     assert await here.connect(str(FOUR.address6), 80) != "Connection refused"
 
 
+@VXLAN_ALONE
 async def test_a_link_without_an_address6_speaks_no_ipv6(nodes: Nodes) -> None:
     silent = replace(ONE, address6=None)
     await nodes.apply(replace(PLAIN, guests=(silent, TWO, THREE)))

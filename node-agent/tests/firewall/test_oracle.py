@@ -20,7 +20,7 @@ from dsecos_agent.firewall.model import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .nodes import GUESTS, HERE, NODE6, OUTSIDE6, PLAIN, ZONES, Nodes, agreed
+from .nodes import GUESTS, HERE, NODE6, OUTSIDE6, PLAIN, VXLAN_ALONE, ZONES, Nodes, agreed
 from .world import NODE, OUTSIDE, Peer
 
 PORTS = (80, 81)
@@ -123,6 +123,7 @@ async def serving(nodes: Nodes) -> Nodes:
     return nodes
 
 
+@VXLAN_ALONE
 @settings(
     max_examples=15,
     deadline=None,

@@ -22,7 +22,7 @@ from dsecos_agent.firewall.model import (
 )
 from dsecos_agent.firewall.render import render
 from dsecos_agent.firewall.validate import Names
-from dsecos_agent.links.protocol import VXLAN_PORT
+from dsecos_agent.links.protocol import VXLAN_PORT, Encapsulation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -167,6 +167,7 @@ def test_counters_begin_with_what_they_are_given() -> None:
         replace(POLICY, zones=(replace(POLICY.zones[0], transit="vxlan0"), POLICY.zones[1]), tunnel=TUNNEL),
         replace(POLICY, zones=(replace(POLICY.zones[0], transit="dtv1"), POLICY.zones[1])),
         replace(POLICY, tunnel=replace(TUNNEL, ids=(2**24,))),
+        replace(POLICY, zones=(replace(POLICY.zones[0], senders=("02:00",)), POLICY.zones[1])),
         replace(
             POLICY,
             tunnel=TUNNEL,
@@ -184,6 +185,15 @@ def test_counters_begin_with_what_they_are_given() -> None:
 def test_what_contradicts_itself_is_refused(wrong: Policy) -> None:
     with pytest.raises(InvalidPolicyError):
         render(wrong, NAMES)
+
+
+def test_8021q_needs_no_tunnel_and_has_its_senders_all_the_same() -> None:
+    senders = ("02:00:c0:00:02:02", "02:00:c0:00:02:03")
+    zone = replace(POLICY.zones[0], transit="dtv1", encapsulation=Encapsulation.VLAN, senders=senders)
+    text = render(replace(POLICY, zones=(zone, POLICY.zones[1])), NAMES)
+    assert all(f'"dtv1" . {mac},' in text for mac in senders)
+    assert "tunnel" not in text
+    assert chains_of(text)["fitting"], "the way may be narrower than the zone's link"
 
 
 def test_one_host_port_for_tcp_and_one_for_udp() -> None:

@@ -1,5 +1,6 @@
 """From what a transit link carries to what it is to carry. Pure."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from dsecos_agent.links.entries import (
@@ -15,7 +16,7 @@ from dsecos_agent.links.entries import (
     steps,
     wanted,
 )
-from dsecos_agent.links.protocol import Remote, Transit
+from dsecos_agent.links.protocol import Encapsulation, Remote, Transit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,6 +116,14 @@ def test_routes_go_first_and_come_last(remotes: list[Remote]) -> None:
     assert made == sorted(made)
     gone = [order.index(type(step.entry)) for step in steps(asked, ())]
     assert gone == sorted(gone, reverse=True)
+
+
+@given(st.lists(REMOTES, max_size=4))
+def test_by_8021q_it_is_the_same_but_for_forwarding_entries(remotes: list[Remote]) -> None:
+    """The network below finds a MAC by itself."""
+    by_vxlan = transit(remotes)
+    by_8021q = replace(by_vxlan, encapsulation=Encapsulation.VLAN)
+    assert wanted(by_8021q) == {each for each in wanted(by_vxlan) if not isinstance(each, Forwarding)}
 
 
 def test_the_link_local_address_of_a_mac() -> None:

@@ -235,6 +235,8 @@ async def test_changes_of_our_links_wake(links: Links) -> None:
     assert await wakes(MADE[PORT])
     assert await wakes(MADE["tap20000i0"])
     assert not await wakes("link add other type bridge"), "not ours"
+    assert await wakes("addr add 192.0.2.1/24 dev other"), "it may be the tunnel's"
+    assert not await wakes("addr add 2001:db8::1/64 dev other"), "that is IPv4"
     watch.close()
     watch.close()
     assert not await wakes(f"link del {PORT}")

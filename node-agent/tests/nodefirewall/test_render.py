@@ -136,7 +136,7 @@ def test_who_was_left_running_keeps_its_rules() -> None:
 
 
 def test_unsupported_zones_have_no_bridge() -> None:
-    assert rendered([], [attachment(encapsulation={"type": "vlan", "id": 7})]).policy.zones == ()
+    assert rendered([], [attachment(gateway="fd00:20::1")]).policy.zones == ()
 
 
 def test_a_changed_port_changes_the_policy() -> None:

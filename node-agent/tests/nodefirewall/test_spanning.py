@@ -4,6 +4,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6
 from typing import Any
 
 from dsecos_agent.firewall.model import L4, Crossing, EgressMode, EgressRule, ExposedPort, Policy, Tunnel
+from dsecos_agent.links.protocol import Encapsulation
 from dsecos_agent.nodefirewall.render import Forgotten
 from dsecos_agent.zones.naming import transit_name
 from dsecos_api import Reason, ZoneAttachment
@@ -45,6 +46,41 @@ def test_a_zone_of_both_families_on_many_nodes() -> None:
     assert zone.gateway6 == IPv6Interface("fd00:20::1/64")
     assert zone.transit == transit_name("dt", ZONE_UID)
     assert policy.tunnel == Tunnel(IPv4Address("192.0.2.1"), (42,), (IPv4Address("192.0.2.2"),))
+
+
+def test_a_vlan_has_no_tunnel_and_its_senders_are_known() -> None:
+    vlan = spanning(encapsulation={"type": "vlan", "id": 42})
+    policy = rendered([], [vlan]).policy
+    (zone,) = policy.zones
+    assert (zone.transit, zone.encapsulation) == (transit_name("dt", ZONE_UID), Encapsulation.VLAN)
+    assert zone.senders == ("02:00:c0:00:02:02",)
+    assert policy.tunnel is None
+    assert rendered([], [spanning()]).policy.zones[0].senders == zone.senders, "so has VXLAN"
+    paused = spanning(paused=True, encapsulation={"type": "vlan", "id": 42}, ingress=[], transit=None)
+    assert rendered([], [paused], previous=policy).policy == policy
+    guests = [at("10.20.0.2", port(53, 4789, protocol="UDP"))]
+    assert rendered(guests, [vlan]).conflicts == {}, "the port of VXLAN is free"
+
+
+def test_a_vlan_beside_a_vxlan_is_none_of_the_tunnels() -> None:
+    other = spanning(
+        name="frontend-1",
+        uid="5e0f6b8e-0000-4000-8000-0000000000bb",
+        cidrs=["10.30.0.0/24"],
+        gateway="10.30.0.1",
+        gateway6=None,
+        encapsulation={"type": "vlan", "id": 43},
+        transit={
+            **TRANSIT,
+            "id": 43,
+            "remotes": [{**TRANSIT["remotes"][0], "node": "node-3", "address": "192.0.2.3"}],
+        },
+        ingress=[],
+    )
+    policy = rendered([], [spanning(), other]).policy
+    assert policy.tunnel == Tunnel(IPv4Address("192.0.2.1"), (42,), (IPv4Address("192.0.2.2"),))
+    paused = spanning(paused=True)
+    assert rendered([], [paused, other], previous=policy).policy == policy
 
 
 def test_who_may_come_in_is_judged_within_its_family() -> None:
@@ -93,7 +129,7 @@ def test_who_was_left_running_has_no_way_to_other_nodes() -> None:
     before = rendered([at("10.20.0.2")], [spanning()]).policy
     left = rendered([], [], forgotten=(Forgotten(before.zones[0], before.guests[0]),)).policy
     assert left.guests == before.guests
-    assert left.zones[0].transit is None
+    assert (left.zones[0].transit, left.zones[0].senders) == (None, ())
     assert left.crossings == ()
     assert left.tunnel is None
 

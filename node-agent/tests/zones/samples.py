@@ -4,7 +4,7 @@ from typing import Any
 
 from dsecos_agent.links.entries import Forwarding, Neighbour, Route
 from dsecos_agent.links.entries import wanted as entries
-from dsecos_agent.links.protocol import ObservedBridge, ObservedTransit
+from dsecos_agent.links.protocol import Carrier, ObservedBridge, ObservedTransit
 from dsecos_agent.zones.plan import Seen, Wanted
 from dsecos_api import ZoneAttachment
 
@@ -51,8 +51,7 @@ def observed(wanted: Wanted) -> Seen:
         ObservedTransit(
             name=transit.name,
             owner_uid=transit.owner_uid,
-            id=transit.id,
-            address=transit.address,
+            carrier=Carrier(transit.encapsulation, transit.id, (transit.address,), closed=True),
             mac=transit.mac,
             mtu=transit.mtu,
             up=True,

@@ -4,17 +4,19 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
+from dsecos_agent.links.protocol import Carrier, Encapsulation
 from dsecos_agent.zones.naming import bridge_of, transit_name, transit_of
 from dsecos_agent.zones.plan import Seen, Wanted, changes
 
 from ..guests.samples import ZONE_UID  # noqa: TID252
-from .samples import observed, spanning
+from .samples import TRANSIT, observed, spanning
 
 WANTED = Wanted(bridge_of("dt", spanning()), transit_of("dt", spanning()))
 RIGHT = observed(WANTED)
 assert RIGHT.bridge is not None
 assert RIGHT.transit is not None
-ELSEWHERE = IPv4Address("192.0.2.9")
+HERE, ELSEWHERE = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.9")
+VXLAN, VLAN = Encapsulation.VXLAN, Encapsulation.VLAN
 LINK = transit_name("dt", ZONE_UID)
 
 
@@ -56,7 +58,13 @@ def test_a_bridge(change: dict[str, object], words: str) -> None:
     [
         ({"up": False, "routes": frozenset()}, "transit link {link} was taken down"),
         ({"mtu": 1300}, "the MTU of {link} was 1300"),
-        ({"id": 7}, "transit link {link} was a tunnel of id 7 from 192.0.2.1"),
+        ({"carrier": Carrier(VXLAN, 7, (HERE,), True)}, "transit link {link} was VXLAN id 7 at 192.0.2.1"),
+        (
+            {"carrier": Carrier(VXLAN, 4213, (ELSEWHERE,), True)},
+            "transit link {link} was VXLAN id 4213 at 192.0.2.9",
+        ),
+        ({"carrier": Carrier(VLAN, 4213, (HERE,), True)}, "transit link {link} was 802.1Q id 4213 at 192"),
+        ({"carrier": None}, "transit link {link} was a link of another kind"),
         ({"closed": False}, "transit link {link} was opened"),
         (
             {"forwarding": frozenset({("02:00:c0:00:02:02", ELSEWHERE)})},
@@ -73,6 +81,26 @@ def test_a_transit_link(change: dict[str, object], words: str) -> None:
     assert RIGHT.transit is not None
     (found,) = changes(WANTED, replace(RIGHT, transit=replace(RIGHT.transit, **change)))
     assert found.startswith(words.format(link=LINK))
+
+
+@pytest.mark.parametrize(
+    ("addresses", "words"),
+    [
+        ((HERE,), []),
+        ((HERE, ELSEWHERE), []),
+        ((ELSEWHERE,), [f"transit link {LINK} was 802.1Q id 213 at 192.0.2.9"]),
+        ((), [f"transit link {LINK} was 802.1Q id 213 at no address"]),
+    ],
+)
+def test_the_link_below_has_the_tunnel_address_and_maybe_others(
+    addresses: tuple[IPv4Address, ...], words: list[str]
+) -> None:
+    zone = spanning(encapsulation={"type": "vlan"}, transit={**TRANSIT, "id": 213})
+    wanted = Wanted(bridge_of("dt", zone), transit_of("dt", zone))
+    found = observed(wanted)
+    assert found.transit is not None
+    carrier = Carrier(VLAN, 213, addresses, closed=True)
+    assert changes(wanted, replace(found, transit=replace(found.transit, carrier=carrier))) == words
 
 
 def test_a_route_that_was_added_or_taken() -> None:

@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 import pytest
-from dsecos_agent.links.protocol import Remote
+from dsecos_agent.links.protocol import Encapsulation, Remote
 from dsecos_agent.zones.naming import UnsupportedZoneError, bridge_of, transit_of
 
 from ..guests.samples import attachment  # noqa: TID252
@@ -46,6 +46,16 @@ def test_its_remotes_are_sorted() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("encapsulation", "number"), [("vxlan", 2**24 - 1), ("vxlan", 1), ("vlan", 4094), ("vlan", 1)]
+)
+def test_its_encapsulation_and_id(encapsulation: str, number: int) -> None:
+    zone = spanning(encapsulation={"type": encapsulation}, transit={**TRANSIT, "id": number})
+    transit = transit_of("dt", zone)
+    assert transit is not None
+    assert (transit.encapsulation, transit.id) == (Encapsulation(encapsulation), number)
+
+
 def test_a_zone_whose_nodes_are_not_known_yet_has_its_bridge() -> None:
     assert transit_of("dt", spanning(transit=None)) is None
     assert bridge_of("dt", spanning(transit=None)).mtu == 1450
@@ -54,7 +64,10 @@ def test_a_zone_whose_nodes_are_not_known_yet_has_its_bridge() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"encapsulation": {"type": "vlan", "id": 7}, "transit": None}, "vlan has no controller"),
+        (
+            {"encapsulation": {"type": "vlan"}, "transit": {**TRANSIT, "id": 4095}},
+            "4095 is no 802.1Q id: these lie between 1 and 4094",
+        ),
         ({"encapsulation": {"type": "local"}}, "encapsulation local has no link"),
         ({"gateway": "fd00:20::1", "prefixLength": 64}, "name an IPv4 network as well"),
         ({"gateway6": "fd00:99::1"}, "fd00:99::1 is in no IPv6 network"),

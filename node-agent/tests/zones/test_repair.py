@@ -8,9 +8,13 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+from dsecos_agent.links import probe
 from dsecos_agent.links.netlink import NetlinkLinks
+from dsecos_agent.links.protocol import MtuError, Transit
 from dsecos_api.conditions import Reason, Type
 from dsecos_api.names import AGENT_FINALIZER
+
+from tests.patience import async_until
 
 from ..guests.samples import attachment  # noqa: TID252
 from ..links.netns import ip, own_network  # noqa: TID252
@@ -210,6 +214,45 @@ async def test_a_zone_that_was_local_keeps_its_bridge_when_it_begins_to_span_nod
     assert await zone.links.list_transits() == []
     (bridge,) = await zone.links.list_bridges()
     assert (bridge.ports, bridge.addresses6, bridge.mtu) == (("dtg00000001",), (), 1500)
+
+
+async def test_a_zone_whose_link_has_nothing_to_lie_upon_says_so_until_it_has(zone: Zone) -> None:
+    """Its guests here have their bridge and their names meanwhile."""
+    by_vlan = spanning(encapsulation={"type": "vlan"}, transit={**TRANSIT, "id": 213})
+    ip("addr del 192.0.2.1/24 dev uplink")
+    await zone.wants(by_vlan)
+    told = zone.condition(Type.READY)
+    assert told is not None
+    assert (told.status, told.reason) == ("False", Reason.FAILED)
+    assert "no link of this node has its tunnel address 192.0.2.1" in told.message
+    assert zone.controller.again is not None, "it is tried again"
+    assert [each.name for each in await zone.links.list_bridges()] == [BRIDGE]
+    assert zone.around.servers.running == {BRIDGE}
+    ip("addr add 192.0.2.1/24 dev uplink")
+    now = Reason.IN_FORCE if "vlan" in probe.abilities() else Reason.NODE_INCAPABLE
+    assert await async_until(lambda: (told := zone.condition(Type.READY)) and told.reason == now)
+
+
+async def test_a_zone_whose_link_is_smaller_than_its_packets_says_so(
+    zone: Zone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def narrow(_: Transit) -> bool:
+        raise MtuError("link uplink takes 1400 bytes: raise its MTU")
+
+    monkeypatch.setattr(zone.links, "ensure_transit", narrow)
+    await zone.wants(spanning())
+    told = zone.condition(Type.READY)
+    assert told is not None
+    assert (told.reason, told.message) == (
+        Reason.MTU_TOO_SMALL,
+        "link uplink takes 1400 bytes: raise its MTU",
+    )
+    monkeypatch.undo()
+    await zone.wants(spanning())
+    told = zone.condition(Type.READY)
+    assert told is not None
+    assert told.reason == Reason.IN_FORCE
+    assert zone.around.told.empty()
 
 
 async def test_what_is_not_supported_is_told_and_nothing_is_made(zone: Zone) -> None:
