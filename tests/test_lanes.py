@@ -16,6 +16,7 @@ from tests.lanes import lane
         ("node-agent/tests/engines/proxmox/test_places.py::test_one", "beside"),
         ("node-agent/tests/links/test_transit.py::test_one", "beside"),
         ("tests/network/test_explain_packets.py::test_one", "beside"),
+        ("tests/vm/test_vlan.py::test_one", "beside"),
         ("node-agent/tests/engines/test_proxmox.py::TestContainer::test_mounts", "beside"),
         ("operator/tests/operator_tests/api/test_moves.py::TestMoves::test_one", "beside"),
     ],

@@ -28,8 +28,10 @@ REASONS = {
 FOR_TESTS = {
     "busybox-static": "the smallest guest that boots",
     "curl": "asks a service from another network namespace",
+    "kmod": "modules of the kernel that some tests boot",
     "openssl": "makes certificates that are wrong",
     "procps": "finds processes",
+    "qemu-system-x86": "boots a kernel that has what this machine's may lack",
 }
 """What the tests need beside that."""
 
