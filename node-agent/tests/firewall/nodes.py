@@ -83,6 +83,32 @@ def agreed(source: str, destination: str, *ports: tuple[object, int]) -> tuple[C
     )
 
 
+def here(policy: Policy, encapsulation: Encapsulation = Encapsulation.VXLAN) -> Policy:
+    """What near is told of a policy for all guests."""
+    return _told(policy, HERE, Tunnel(NEAR, tuple(IDS.values()), (FAR,)), FAR_MAC, encapsulation)
+
+
+def there(policy: Policy, encapsulation: Encapsulation = Encapsulation.VXLAN) -> Policy:
+    """What far is told."""
+    return _told(policy, THERE, Tunnel(FAR, tuple(IDS.values()), (NEAR,)), NEAR_MAC, encapsulation)
+
+
+def _told(
+    policy: Policy,
+    guests: tuple[GuestPolicy, ...],
+    tunnel: Tunnel,
+    sender: str,
+    encapsulation: Encapsulation,
+) -> Policy:
+    links = {guest.link for guest in guests}
+    return replace(
+        policy,
+        zones=tuple(replace(zone, encapsulation=encapsulation, senders=(sender,)) for zone in policy.zones),
+        guests=tuple(guest for guest in policy.guests if guest.link in links),
+        tunnel=tunnel if encapsulation is Encapsulation.VXLAN else None,
+    )
+
+
 class Nodes:
     """Both nodes, their guests and the outside."""
 
@@ -121,27 +147,12 @@ class Nodes:
 
     async def apply(self, policy: Policy) -> None:
         """On both nodes."""
-        await self.firewall.apply(
-            self._told(policy, HERE, Tunnel(NEAR, tuple(IDS.values()), (FAR,)), FAR_MAC)
-        )
+        await self.firewall.apply(here(policy, self.encapsulation))
         self.apply_there(policy)
 
     def apply_there(self, policy: Policy) -> None:
-        told = self._told(policy, THERE, Tunnel(FAR, tuple(IDS.values()), (NEAR,)), NEAR_MAC)
-        text = render(told, Names("dtfw", "dt"))
+        text = render(there(policy, self.encapsulation), Names("dtfw", "dt"))
         subprocess.run(self.far.argv("nft", "-f", "-"), input=text, text=True, check=True)
-
-    def _told(self, policy: Policy, guests: tuple[GuestPolicy, ...], tunnel: Tunnel, sender: str) -> Policy:
-        """What a node is told of a policy for all guests."""
-        links = {guest.link for guest in guests}
-        return replace(
-            policy,
-            zones=tuple(
-                replace(zone, encapsulation=self.encapsulation, senders=(sender,)) for zone in policy.zones
-            ),
-            guests=tuple(guest for guest in policy.guests if guest.link in links),
-            tunnel=tunnel if self.encapsulation is Encapsulation.VXLAN else None,
-        )
 
     def open_there(self) -> None:
         """As if somebody had broken into far: no rules."""
