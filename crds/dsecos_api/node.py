@@ -103,7 +103,10 @@ class Addresses(ApiModel):
     """The node's addresses."""
 
     management: CheckedAddress | None = Field(default=None, description="Where users reach exposed ports.")
-    tunnel: CheckedAddress | None = Field(default=None, description="Source of VXLAN traffic.")
+    tunnel: CheckedAddress | None = Field(
+        default=None,
+        description="Where other nodes send zones' traffic: the source of VXLAN, on the link with the VLANs.",
+    )
 
 
 class Reserved(ApiModel):
