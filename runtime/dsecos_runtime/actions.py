@@ -36,15 +36,17 @@ def fault_point(name: str) -> None:
     """Kill this process with SIGKILL if a test asked for it; else do nothing.
 
     A test asks through the environment that the process was started with: DSECOS_FAULT_POINT is `name`, or
-    `name:nth` for the nth passage (from 1). Or, while the process runs, through the file that
-    DSECOS_FAULT_FILE names: a process that passes the point written there empties it and dies, once. Beside
-    that file, `<file>.passed` lists the points that were passed.
+    `name:nth` for the nth passage (from 1), or several of these with commas between them, for whichever comes
+    first. Or, while the process runs, through the file that DSECOS_FAULT_FILE names: a process that passes a
+    point of those written there, with commas between them, empties it and dies, once. Beside that file,
+    `<file>.passed` lists the points that were passed.
     """
-    wanted, _, nth = os.environ.get(FAULT_POINT, "").partition(":")
-    if wanted == name:
-        _passages[name] += 1
-        if _passages[name] == int(nth or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+    for each in os.environ.get(FAULT_POINT, "").split(","):
+        wanted, _, nth = each.partition(":")
+        if wanted == name:
+            _passages[name] += 1
+            if _passages[name] == int(nth or 1):
+                os.kill(os.getpid(), signal.SIGKILL)
     if file := os.environ.get(FAULT_FILE):
         _obey(Path(file), name)
 
@@ -54,7 +56,7 @@ def _obey(file: Path, name: str) -> None:
     if passed.exists():
         with passed.open("a") as log:
             log.write(f"{name}\n")
-    if file.exists() and file.read_text() == name:
+    if file.exists() and name in file.read_text().split(","):
         file.write_text("")
         os.kill(os.getpid(), signal.SIGKILL)
 

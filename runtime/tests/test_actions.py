@@ -60,6 +60,8 @@ asyncio.run(act_all([Step("a"), Step("b"), Step("a"), Step("c")], act))
         ("b:1", ["a", "b"], -signal.SIGKILL),
         ("a:2", ["a", "b", "a"], -signal.SIGKILL),
         ("a:3", ["a", "b", "a", "c"], 0),
+        ("c,b", ["a", "b"], -signal.SIGKILL),
+        ("c,a:2", ["a", "b", "a"], -signal.SIGKILL),
         ("", ["a", "b", "a", "c"], 0),
     ],
 )
@@ -82,7 +84,7 @@ def test_without_the_variable_nothing_happens(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_running_process_dies_once_at_the_point_that_a_file_names(tmp_path: Path) -> None:
     wish, passed = tmp_path / "fault", tmp_path / "fault.passed"
-    wish.write_text("b")
+    wish.write_text("c,b")
     passed.write_text("")
     env = {**os.environ, "DSECOS_FAULT_FILE": str(wish)}
     codes = [

@@ -318,7 +318,9 @@ class Cloud:
 
     @contextlib.contextmanager
     def fault(self, point: str) -> Iterator[Callable[[], bool]]:
-        """Have whoever passes `point` next kill itself; the yielded function says whether that happened."""
+        """Have whoever passes `point` next kill itself, or one of several with commas between them; the
+        yielded function says whether that happened.
+        """
         wish = self.fault_file
         wish.write_text(point)
         wish.chmod(0o666)

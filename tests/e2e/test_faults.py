@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.cloud import Cloud, Object, until
+from tests.faults import alike
 
 
 @pytest.mark.timeout(2400)
@@ -26,7 +27,7 @@ def test_killed_after_each_action_nothing_is_lost_and_nothing_is_double(
     assert deleting
     for point in deploying:
         print(f"killed while deploying, after {point}")
-        with cloud.fault(point) as happened:
+        with cloud.fault(alike(point)) as happened:
             cloud.apply(hello("fault"))
             until(happened, 60)
             cloud.wait_ready("fault")
@@ -41,7 +42,7 @@ def test_killed_after_each_action_nothing_is_lost_and_nothing_is_double(
         print(f"killed while deleting, after {point}")
         cloud.apply(hello("fault"))
         cloud.wait_ready("fault")
-        with cloud.fault(point) as happened:
+        with cloud.fault(alike(point)) as happened:
             cloud.kubectl("delete", "stack", "fault", "-n", cloud.namespace, "--wait=false")
             until(happened, 60)
             cloud.delete_stack("fault")

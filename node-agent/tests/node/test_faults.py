@@ -4,6 +4,8 @@ import subprocess
 
 import pytest
 
+from tests.faults import alike
+
 from .harness import Node, eventually
 
 DEPLOYMENT = (
@@ -37,45 +39,24 @@ def wanted(node: Node, name: str, number: int) -> dict[str, object]:
     return node.guest(name, number, volumes=volumes)
 
 
-BY_WHOEVER_IS_FIRST = ("guest-bridge", "guest-firewall")
-"""Made by the first who needs it: the pass of the guest, of its zone or of the firewall."""
-
-
 @pytest.fixture
 def bare(node: Node) -> Node:
-    """No zone yet, so that the guest's own pass makes the bridge."""
-    stop_and_clear(node)
-    return node
-
-
-def stop_and_clear(node: Node) -> None:
+    """No zone yet, so that the bridge and the rules are made together with the guest."""
     node.stop()
     subprocess.run(["ip", "link", "del", node.bridge], check=False, capture_output=True)
     for family in ("inet", "bridge"):
         subprocess.run(
             ["nft", "delete", "table", family, node.settings.instance], check=False, capture_output=True
         )
-
-
-def kill_at(point: str, node: Node, name: str) -> None:
-    """Let the agent make the guest, and die at this point of its pass. Where others may be first with it,
-    and were, it is tried anew.
-    """
-    for _ in range(5 if point in BY_WHOEVER_IS_FIRST else 1):
-        node.apply(wanted(node, name, 80))
-        node.start(fault_point=point)
-        eventually(lambda: node.died() or node.condition(name).get("status") == "True", f"at {point}", 120)
-        if node.died():
-            return
-        node.delete(name)
-        stop_and_clear(node)
-    raise AssertionError(f"the guest was made without coming to {point}")
+    return node
 
 
 @pytest.mark.parametrize("point", DEPLOYMENT)
 def test_killed_while_a_guest_is_made(bare: Node, point: str) -> None:
     name = "killed-00000050"
-    kill_at(point, bare, name)
+    bare.apply(wanted(bare, name, 80))
+    bare.start(fault_point=alike(point))
+    eventually(bare.died, f"killed at {point}", 60)
     pid = bare.pid(name)
     bare.start()
     bare.wait_ready(name)
