@@ -58,6 +58,7 @@ test-all: ## test, with all random schedules and all of the many Stacks
 	@DSECOS_TEST_ALL=1 $(MAKE) test
 
 bench: .venv/ready ## Measure against the raw tools that do the same
+	@$(RUN)/dsecos-control-plane build --for-tests
 	$(RUN)/python -m pytest -s tests/bench $(PYTEST)
 
 schedules: .venv/ready ## Play random operations, kills and faults on an engine (ENGINE=lxc|proxmox SEED=0 COUNT=200)

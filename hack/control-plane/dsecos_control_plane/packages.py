@@ -28,6 +28,7 @@ REASONS = {
 FOR_TESTS = {
     "busybox-static": "the smallest guest that boots",
     "curl": "asks a service from another network namespace",
+    "iperf3": "measures what a firewall lets through in a second",
     "kmod": "modules of the kernel that some tests boot",
     "openssl": "makes certificates that are wrong",
     "procps": "finds processes",
