@@ -17,10 +17,6 @@ from tests.faults import alike
 def test_killed_after_each_action_nothing_is_lost_and_nothing_is_double(
     cloud: Cloud, hello: Callable[..., Object]
 ) -> None:
-    # What only the first Stack of a zone asks for is not asked for again.
-    cloud.apply(hello("fault"))
-    cloud.wait_ready("fault")
-    cloud.delete_stack("fault")
     with cloud.passed() as deploying:
         cloud.apply(hello("fault"))
         cloud.wait_ready("fault")
