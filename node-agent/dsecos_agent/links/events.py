@@ -60,6 +60,7 @@ class NetlinkWatch:
                     if self._missed is not None:
                         self._missed()
                 else:
-                    wake = wake or self._concerns_us(message)
+                    # Each is looked at, also after one that wakes: who looks may learn from it.
+                    wake |= self._concerns_us(message)
         if wake:
             self._callback()

@@ -11,12 +11,15 @@ from dsecos_agent.adapter_errors import AdapterError, NotFoundError, NotOursErro
 from dsecos_agent.links.netlink import NetlinkLinks
 from dsecos_agent.links.protocol import Bridge, Links
 
+from tests.patience import async_until
+
 from .netns import ip, own_network
 
 OWNER = "5e0f6b8e-0000-4000-8000-000000000001"
 STRANGER = "5e0f6b8e-0000-4000-8000-000000000002"
 ZONE = Bridge(name="dtz00000001", owner_uid=OWNER, gateway=IPv4Interface("10.213.1.1/24"))
 PORT = "dtg00000001"
+TRANSIT = "dtv00000001"
 
 
 @pytest.fixture
@@ -240,3 +243,30 @@ async def test_changes_of_our_links_wake(links: Links) -> None:
     watch.close()
     watch.close()
     assert not await wakes(f"link del {PORT}")
+
+
+async def test_a_transit_link_that_changes_together_with_a_bridge_is_told(links: Links) -> None:
+    await links.ensure_bridge(ZONE)
+    woken, expired = asyncio.Event(), asyncio.Event()
+    watch = links.subscribe(woken.set, expired.set)
+    ip(f"link add {TRANSIT} type vxlan id 4213 local 192.0.2.1 dstport 4789 nolearning")
+    await woken.wait()
+    woken.clear()
+    expired.clear()
+    ip(f"link set {ZONE.name} down")
+    ip(f"neigh replace 10.213.1.9 lladdr 02:00:00:00:00:09 dev {TRANSIT} nud permanent")
+    await woken.wait()
+    assert expired.is_set(), "it was told of before the look that follows"
+    watch.close()
+
+
+async def test_links_that_are_made_together_are_known_afterwards(links: Links) -> None:
+    woken = asyncio.Event()
+    watch = links.subscribe(woken.set)
+    ip(f"link add {ZONE.name} type bridge")
+    ip(f"link add {TRANSIT} type vxlan id 4213 local 192.0.2.1 dstport 4789 nolearning")
+    await woken.wait()
+    woken.clear()
+    ip(f"neigh replace 10.213.1.9 lladdr 02:00:00:00:00:09 dev {TRANSIT} nud permanent")
+    await async_until(woken.is_set)
+    watch.close()
