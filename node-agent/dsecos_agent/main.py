@@ -24,6 +24,7 @@ from dsecos_runtime import (
     RuntimeSettings,
     Unavailable,
     get_logger,
+    read_settings,
     run_async,
 )
 from dsecos_runtime.logs import configure
@@ -328,8 +329,8 @@ class Agent:
 
 def main() -> None:
     """Run the agent as the environment says."""
-    settings = AgentSettings()
-    configure("agent", RuntimeSettings(name="agent").log_level)
+    settings = read_settings(AgentSettings)
+    configure("agent", read_settings(lambda: RuntimeSettings(name="agent")).log_level)
 
     async def run() -> int:
         return await Agent(settings, Host.of(settings)).run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from dsecos_runtime import Controller, Runtime, RuntimeSettings, run
+from dsecos_runtime import Controller, Runtime, RuntimeSettings, read_settings, run
 
 from dsecos_operator.hostpolicies.controller import HostPolicyController
 from dsecos_operator.license.controller import LicenseController
@@ -50,5 +50,6 @@ async def build(runtime: Runtime, settings: OperatorSettings) -> Sequence[Contro
 
 def main() -> None:
     """Run until SIGTERM; the exit code is the runtime's."""
-    settings = OperatorSettings()
-    sys.exit(run(runtime_settings(settings), lambda runtime: build(runtime, settings)))
+    settings = read_settings(OperatorSettings)
+    ours = read_settings(lambda: runtime_settings(settings))
+    sys.exit(run(ours, lambda runtime: build(runtime, settings)))

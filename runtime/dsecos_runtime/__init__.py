@@ -55,7 +55,7 @@ from dsecos_runtime.resources import (
     Resource,
 )
 from dsecos_runtime.runtime import Runtime, run, run_async
-from dsecos_runtime.settings import RuntimeSettings
+from dsecos_runtime.settings import RuntimeSettings, read_settings
 from dsecos_runtime.status import StatusWriter
 
 __all__ = [
@@ -115,6 +115,7 @@ __all__ = [
     "ignoring_status",
     "is_true",
     "own_key",
+    "read_settings",
     "run",
     "run_async",
     "timestamp",

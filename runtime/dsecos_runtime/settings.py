@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AliasChoices, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+PREFIX = "DSECOS_"
+
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
+
+WRONG_SETTINGS = 78
+"""Exit code: EX_CONFIG of sysexits.h."""
 
 
 class RuntimeSettings(BaseSettings):
     """How a controller process runs. A part passes what it knows; the environment gives the rest."""
 
-    model_config = SettingsConfigDict(env_prefix="DSECOS_", populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, populate_by_name=True, extra="ignore")
 
     name: str
     """The part: field manager of its writes, "component" of its logs, reporter of its events."""
@@ -48,8 +64,8 @@ class RuntimeSettings(BaseSettings):
     rotate_token: bool = True
     """Renew the kubeconfig's service account token before it ends."""
 
-    log_level: str = "INFO"
-    """DEBUG, INFO, WARNING or ERROR."""
+    log_level: LogLevel = "INFO"
+    """The least that is told."""
 
     request_timeout: float = 10.0
     """Seconds that one call to the API server may take."""
@@ -65,3 +81,24 @@ class RuntimeSettings(BaseSettings):
 
     stop_grace: float = 20.0
     """Seconds that running passes may take to end after SIGTERM."""
+
+
+def read_settings(read: Callable[[], SettingsT]) -> SettingsT:
+    """A process's settings. Where they are wrong it ends, with a line on standard error for each of them:
+    nothing was begun yet.
+    """
+    try:
+        return read()
+    except ValidationError as error:
+        told = [_told(each) for each in error.errors()]
+    except SettingsError as error:
+        told = [f"{error}: {error.__cause__}"]
+    sys.stderr.writelines(f"error: {line}\n" for line in told)
+    sys.exit(WRONG_SETTINGS)
+
+
+def _told(error: ErrorDetails) -> str:
+    name = ".".join(map(str, error["loc"]))
+    variable = name if name.isupper() else f"{PREFIX}{name.upper()}"
+    given = "is not set" if error["type"] == "missing" else f"is {error['input']!r}"
+    return f"{variable} {given}: {error['msg']}"

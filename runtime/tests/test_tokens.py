@@ -40,7 +40,8 @@ async def test_a_token_is_renewed_in_place_before_it_ends(kubeconfig_of: Make, n
     ours = Cluster.connect(kubeconfig)
 
     def almost_over_for_the_first() -> datetime:
-        return utcnow() + (timedelta(minutes=7, seconds=45) if ours.credentials.token == first else timedelta())
+        ahead = timedelta(minutes=7, seconds=45)
+        return utcnow() + ahead if ours.credentials.token == first else utcnow()
 
     rotator = TokenRotator(ours, ours.credentials, now=almost_over_for_the_first)
     rotating = asyncio.create_task(rotator.run())
