@@ -330,13 +330,17 @@ class Cloud:
             wish.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def passed(self) -> Iterator[list[str]]:
-        """The fault points that are passed meanwhile, each once, in their order; filled in at the end."""
+    def passed(self, last: str = "") -> Iterator[list[str]]:
+        """The fault points that are passed meanwhile, each once, in their order; filled in at the end.
+
+        `last` is waited for: what a controller did is seen before it says so.
+        """
         log = self.fault_file.with_name(f"{self.fault_file.name}.passed")
         log.write_text("")
         log.chmod(0o666)
         points: list[str] = []
         yield points
+        until(lambda: not last or last in log.read_text().split(), 60, what=f"{last} is passed")
         points += dict.fromkeys(log.read_text().split())
         log.unlink()
 
