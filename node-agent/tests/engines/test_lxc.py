@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 import pytest
 from dsecos_agent.adapter_errors import UnsupportedError
-from dsecos_agent.engines.lxc import LxcEngine, life
+from dsecos_agent.engines.lxc import LxcEngine, cgroups, life
 from dsecos_agent.engines.lxc.subids import IdRange
 from dsecos_agent.engines.model import (
     Capability,
@@ -28,7 +29,7 @@ from dsecos_agent.processes import check
 from dsecos_agent.storage import open_pool
 from dsecos_agent.storage.protocol import Archive, Pool, Template
 
-from tests.patience import Deadline, async_until
+from tests.patience import Deadline, async_until, until
 
 from .conftest import make_rootfs
 from .contract import EngineContract
@@ -88,6 +89,14 @@ def is_zombie(pid: int | None) -> bool:
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 async def by_hand(argv: list[str | Path]) -> None:
@@ -337,6 +346,55 @@ async def test_a_guest_whose_monitor_was_killed_runs_on_and_is_not_doubled(
     assert groups("one") == {"lxc.monitor.one", "lxc.payload.one"}, "no second name"
     await engine.destroy("one", OWNER)
     assert groups("one") == set()
+
+
+def removed(group: Path) -> bool:
+    """A process that is still dying holds its group."""
+    try:
+        group.rmdir()
+    except OSError as error:
+        return error.errno != errno.EBUSY
+    return True
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process that not even SIGKILL ends meanwhile, as one that waits for a disk."""
+    group = Path(f"/sys/fs/cgroup/freezer/dsecos-test-{pid}")
+    group.mkdir()
+    try:
+        (group / "cgroup.procs").write_text(str(pid))
+        (group / "freezer.state").write_text("FROZEN")
+        yield
+    finally:
+        (group / "freezer.state").write_text("THAWED")
+        with contextlib.suppress(ProcessLookupError):
+            (group.parent / "cgroup.procs").write_text(str(pid))
+        until(lambda: removed(group))
+
+
+@pytest.mark.skipif(
+    cgroups.is_unified(), reason="of version 2 what is frozen can be killed, and shows its group"
+)
+async def test_an_init_that_waits_for_its_processes_to_die_is_stopping(
+    engine: Engine, make_config: Callable[..., GuestConfig], home: Path
+) -> None:
+    await engine.write_config(make_config("one"))
+    guest = await engine.start("one", OWNER)
+    assert guest.init_pid is not None
+    argv = ["lxc-attach", "-P", home / "lxc", "-n", "one", "--", "busybox", "sleep", "1000"]
+    attached = await asyncio.create_subprocess_exec(*argv)
+    await async_until(lambda: [each for each in children(attached.pid) if name_of(each) == "busybox"])
+    (inside,) = children(attached.pid)
+    with frozen(inside):
+        os.kill(guest.init_pid, signal.SIGKILL)
+        await async_until(lambda: "freezer:/\n" in Path(f"/proc/{guest.init_pid}/cgroup").read_text())
+        assert await state_of(engine, "one") is GuestState.STOPPING
+        starting = asyncio.create_task(engine.start("one", OWNER))
+        await asyncio.sleep(0.2)
+        assert not starting.done(), "not taken for running"
+    assert (await starting).init_pid != guest.init_pid
+    await attached.wait()
 
 
 async def test_started_by_hand_is_found_running(

@@ -151,6 +151,9 @@ class GuestDirectory:
                 frozen = cgroups.is_frozen(cgroups.of_process(boot.init_pid))
             except (FileNotFoundError, ProcessLookupError):
                 return GuestState.STOPPING
+            # Asked last: the groups of one that was not ending then were its own.
+            if state.is_ending(boot):
+                return GuestState.STOPPING
             return GuestState.SUSPENDED if frozen else GuestState.RUNNING
         place = self.place(name)
         if not state.is_monitored(place.lxcpath, place.name):

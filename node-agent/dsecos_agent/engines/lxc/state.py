@@ -18,6 +18,8 @@ from dsecos_agent.processes.files import write_atomically
 
 NOTE = "booted"
 """Of the guest's present life, by the hook in its configuration."""
+PF_EXITING = 0x4
+"""Of field 9 of proc_pid_stat(5) (linux/sched.h)."""
 ABSTRACT_SOCKET_LIMIT = 107
 """Bytes of a name after the leading NUL (unix(7)); beyond, liblxc hashes the name."""
 
@@ -34,18 +36,32 @@ class Boot:
     """None: started from a configuration of an older agent."""
 
 
-def _start_time(pid: int) -> int | None:
+def _stat(pid: int) -> list[str] | None:
+    """What follows the state in proc_pid_stat(5), from field 4 on; None of a process that is dead."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, *fields = stat.rpartition(")")[2].split()
-    return None if state in {"Z", "X"} else int(fields[18])
+    return None if state in {"Z", "X"} else fields
+
+
+def _start_time(pid: int) -> int | None:
+    fields = _stat(pid)
+    return None if fields is None else int(fields[18])
 
 
 def is_alive(boot: Boot) -> bool:
-    """Its init still runs."""
+    """Its init is there."""
     return _start_time(boot.init_pid) == boot.start_time
+
+
+def is_ending(boot: Boot) -> bool:
+    """Its init is exiting, or dead. It waits for what it was the init of to die, and with control groups of
+    version 1 it is in none of its own meanwhile (proc_cgroup_show of kernel/cgroup/cgroup.c).
+    """
+    fields = _stat(boot.init_pid)
+    return fields is None or bool(int(fields[5]) & PF_EXITING)
 
 
 def read_boot(directory: Path) -> Boot | None:
