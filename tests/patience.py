@@ -89,3 +89,9 @@ async def async_until(condition: Callable[[], T], within: float = 20.0, every: f
         assert not deadline.passed(), f"not within {within:g} s"
         await asyncio.sleep(every)
     return found
+
+
+async def heard(queue: asyncio.Queue[T]) -> T:
+    """The next of a queue, once there is one."""
+    await async_until(lambda: not queue.empty())
+    return queue.get_nowait()

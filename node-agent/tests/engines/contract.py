@@ -27,6 +27,8 @@ from dsecos_agent.engines.errors import GuestNotRunningError, IllegalTransitionE
 from dsecos_agent.engines.model import Capability, GuestState, Limits
 from dsecos_agent.engines.protocol import Engine
 
+from tests.patience import heard
+
 from .contract_disks import DiskContract
 from .contract_hooks import (
     MAKE,
@@ -346,7 +348,7 @@ class EngineContract(DiskContract, InsideContract):
         engine.watch("one", lambda name: told.put_nowait("first"))
         engine.watch("one", told.put_nowait)
         await self.halt(engine, "one")
-        assert await asyncio.wait_for(told.get(), 10) == "one"
+        assert await heard(told) == "one"
         await asyncio.sleep(0)
         assert told.empty()
 
@@ -363,7 +365,7 @@ class EngineContract(DiskContract, InsideContract):
         await engine.write_config(make_config("one"))
         told: asyncio.Queue[str] = asyncio.Queue()
         engine.watch("one", told.put_nowait)
-        assert await asyncio.wait_for(told.get(), 10) == "one"
+        assert await heard(told) == "one"
 
     # Nothing is remembered
 

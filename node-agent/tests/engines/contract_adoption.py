@@ -23,6 +23,8 @@ from dsecos_agent.engines.model import (
 )
 from dsecos_agent.engines.protocol import Engine
 
+from tests.patience import heard
+
 from .contract_hooks import (
     GIB,
     MAKE,
@@ -286,7 +288,7 @@ class AdoptionContract(Hooks):
         told: asyncio.Queue[str] = asyncio.Queue()
         engine.watch("one", told.put_nowait)
         await self.halt(engine, "one")
-        assert await asyncio.wait_for(told.get(), 10) == "one"
+        assert await heard(told) == "one"
         await until_state(engine, "one", GuestState.STOPPED)
 
     async def test_snapshots_of_an_adopted_guest(self, engine: Engine, make_config: MAKE) -> None:

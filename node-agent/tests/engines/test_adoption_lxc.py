@@ -20,7 +20,7 @@ from dsecos_agent.engines.model import (
 from dsecos_agent.engines.protocol import Engine
 from dsecos_agent.processes import check
 
-from tests.patience import async_until
+from tests.patience import async_until, heard
 
 from .conftest import make_rootfs
 from .contract_hooks import OWNER, STRANGER, out, state_of, until_state
@@ -115,7 +115,7 @@ class TestItsLife(AdoptingLxc):
         told: asyncio.Queue[str] = asyncio.Queue()
         engine.watch("web", told.put_nowait)
         await foreign.restart()
-        assert await asyncio.wait_for(told.get(), 10) == "web"
+        assert await heard(told) == "web"
         guest = await engine.get("web")
         assert guest is not None
         assert guest.init_pid == foreign.init() != first

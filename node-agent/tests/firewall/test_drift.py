@@ -19,6 +19,8 @@ from dsecos_agent.firewall.model import (
 )
 from dsecos_agent.firewall.nft import NftFirewall
 
+from tests.patience import async_until
+
 from .world import World
 
 POLICY = Policy(
@@ -131,29 +133,28 @@ async def test_tampering_wakes_and_our_own_changes_do_not(firewall: NftFirewall)
     woken = asyncio.Event()
     watch = firewall.subscribe(woken.set)
 
-    async def wakes() -> bool:
-        try:
-            await asyncio.wait_for(woken.wait(), 0.4)
-        except TimeoutError:
-            return False
-        finally:
-            woken.clear()
-        return True
+    async def wakes() -> None:
+        await async_until(woken.is_set)
+        woken.clear()
+
+    async def nobody_wakes() -> bool:
+        await asyncio.sleep(0.4)
+        return not woken.is_set()
 
     for policy in (POLICY, OTHER, POLICY):
         await firewall.apply(policy)
-        assert not await wakes()
+        assert await nobody_wakes()
     nft("add table inet theirs")
-    assert not await wakes()
+    assert await nobody_wakes()
     nft("add rule inet dtfw to_zone accept")
-    assert await wakes()
+    await wakes()
     await firewall.apply(POLICY)
-    assert not await wakes()
+    assert await nobody_wakes()
     nft("flush ruleset")
-    assert await wakes()
+    await wakes()
     watch.close()
     nft("add table inet dtfw")
-    assert not await wakes()
+    assert await nobody_wakes()
 
 
 async def test_foreign_counters_in_our_tables_are_passed_over(firewall: NftFirewall) -> None:

@@ -11,7 +11,7 @@ from dsecos_agent.firewall.nft import NftFirewall
 
 from ..links.netns import Namespace, ip  # noqa: TID252 - tests have no package to name
 from .test_packets import ONE, listen, policy, put
-from .world import NODE, OUTSIDE, Peer, World
+from .world import NODE, OUTSIDE, PATIENT, Peer, World
 
 SECURITY = Path(__file__).parents[3] / "docs" / "security.md"
 
@@ -67,14 +67,14 @@ async def test_what_somebody_routes_through_the_node_passes(
 ) -> None:
     await listen(world)
     await firewall.apply(policy())
-    assert await world.peers["outside"].connect("198.51.100.2", 80) == f"saw {OUTSIDE}"
-    assert await beyond.connect(OUTSIDE, 80) == "saw 198.51.100.2"
+    assert await world.peers["outside"].connect("198.51.100.2", 80, limit=PATIENT) == f"saw {OUTSIDE}"
+    assert await beyond.connect(OUTSIDE, 80, limit=PATIENT) == "saw 198.51.100.2"
     assert await beyond.connect(ONE, 80) == "silence", "a zone is no foreign link"
 
 
 async def test_frames_on_somebody_elses_bridge_pass(bridged: Peer, firewall: NftFirewall) -> None:
     await firewall.apply(policy())
-    assert await bridged.connect("203.0.113.2", 80) == "saw 203.0.113.1"
+    assert await bridged.connect("203.0.113.2", 80, limit=PATIENT) == "saw 203.0.113.1"
 
 
 async def test_the_documented_table_closes_the_way_between_two_links_and_nothing_else(
@@ -87,10 +87,11 @@ async def test_the_documented_table_closes_the_way_between_two_links_and_nothing
     assert await outside.connect("198.51.100.2", 80) == "silence"
     assert await beyond.connect(OUTSIDE, 80) == "silence"
     for link in (outside, beyond):
-        assert (await link.connect(NODE, 8080)).startswith("saw "), "what is exposed stays so at every link"
-    assert await one.connect(OUTSIDE, 80) == f"saw {NODE}"
-    assert await one.connect("198.51.100.2", 80) == "saw 198.51.100.1"
-    assert await bridged.connect("203.0.113.2", 80) == "saw 203.0.113.1"
+        seen = await link.connect(NODE, 8080, limit=PATIENT)
+        assert seen.startswith("saw "), "what is exposed stays so at every link"
+    assert await one.connect(OUTSIDE, 80, limit=PATIENT) == f"saw {NODE}"
+    assert await one.connect("198.51.100.2", 80, limit=PATIENT) == "saw 198.51.100.1"
+    assert await bridged.connect("203.0.113.2", 80, limit=PATIENT) == "saw 203.0.113.1"
 
 
 def nft(text: str) -> None:

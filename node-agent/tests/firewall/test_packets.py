@@ -18,7 +18,7 @@ from dsecos_agent.firewall.model import (
 from dsecos_agent.firewall.nft import NftFirewall
 
 from ..links.netns import ip  # noqa: TID252 - tests have no package to name
-from .world import NODE, OUTSIDE, Peer, World
+from .world import DROPPED, NODE, OUTSIDE, PATIENT, Peer, World
 
 ONE, TWO, THREE = (str(guest.address) for guest in World.guests)
 ANYBODY = IPv4Network("0.0.0.0/0")
@@ -62,25 +62,25 @@ async def test_nothing_passes_by_default(br_netfilter: None, world: World, firew
 
 async def test_without_the_rules_it_would_have_passed(world: World, firewall: NftFirewall) -> None:
     await listen(world)
-    assert await world.peers["one"].connect(THREE, 80) == f"saw {ONE}"
+    assert await world.peers["one"].connect(THREE, 80, limit=PATIENT) == f"saw {ONE}"
     world.peers["one"].namespace.ip(f"route add {TWO}/32 dev eth0")
     world.peers["two"].namespace.ip(f"route add {ONE}/32 dev eth0")
-    assert await world.peers["one"].connect(TWO, 80) == f"saw {ONE}"
+    assert await world.peers["one"].connect(TWO, 80, limit=PATIENT) == f"saw {ONE}"
     await ipv6_addresses(world)
     assert (await world.peers["one"].namespace.run("busybox", "ping", "-c1", "-W1", "fd00::3"))[0] == 0
-    assert await world.peers["outside"].connect(ONE, 80) == f"saw {OUTSIDE}"
+    assert await world.peers["outside"].connect(ONE, 80, limit=PATIENT) == f"saw {OUTSIDE}"
 
 
 async def test_an_exposed_port_and_no_other(br_netfilter: None, world: World, firewall: NftFirewall) -> None:
     await listen(world)
     await firewall.apply(policy({"one": (ExposedPort(80, host_port=8080), ExposedPort(53, L4.UDP, 5353))}))
     outside = world.peers["outside"]
-    assert await outside.connect(ONE, 80) == f"saw {OUTSIDE}"
-    assert await outside.connect(NODE, 8080) == f"saw {OUTSIDE}"
-    assert await outside.connect(NODE, 5353, "udp") == f"saw {OUTSIDE}"
+    assert await outside.connect(ONE, 80, limit=PATIENT) == f"saw {OUTSIDE}"
+    assert await outside.connect(NODE, 8080, limit=PATIENT) == f"saw {OUTSIDE}"
+    assert await outside.connect(NODE, 5353, "udp", limit=PATIENT) == f"saw {OUTSIDE}"
     assert await outside.connect(ONE, 81) == "silence"
     assert await outside.connect(TWO, 80) == "silence"
-    assert await outside.connect(NODE, 80) == "Connection refused"
+    assert await outside.connect(NODE, 80, limit=PATIENT) == "Connection refused"
 
 
 async def test_an_exposed_port_is_for_its_sources_only(world: World, firewall: NftFirewall) -> None:
@@ -90,7 +90,7 @@ async def test_an_exposed_port_is_for_its_sources_only(world: World, firewall: N
     await firewall.apply(policy({"one": (ExposedPort(80, host_port=8080, sources=half),)}))
     outside = world.peers["outside"]
     for host, port in ((ONE, 80), (NODE, 8080)):
-        assert await outside.connect(host, port) == f"saw {OUTSIDE}"
+        assert await outside.connect(host, port, limit=PATIENT) == f"saw {OUTSIDE}"
         assert await outside.connect(host, port, source="192.0.2.200") == "silence"
 
 
@@ -100,9 +100,9 @@ async def test_the_node_reaches_what_is_exposed(
     await listen(world)
     await firewall.apply(policy({"one": (ExposedPort(80, host_port=8080),)}))
     from_node = await local_peer(world)
-    assert (await from_node.connect("127.0.0.1", 8080)).startswith("saw 10.213.1.1")
-    assert (await from_node.connect(NODE, 8080)).startswith("saw ")
-    assert (await from_node.connect(ONE, 80)) == "saw 10.213.1.1"
+    assert (await from_node.connect("127.0.0.1", 8080, limit=PATIENT)).startswith("saw 10.213.1.1")
+    assert (await from_node.connect(NODE, 8080, limit=PATIENT)).startswith("saw ")
+    assert (await from_node.connect(ONE, 80, limit=PATIENT)) == "saw 10.213.1.1"
     assert await from_node.connect(ONE, 81) == "silence"
 
 
@@ -119,11 +119,13 @@ async def test_other_guests_do_not_reach_what_is_exposed(world: World, firewall:
 async def test_egress(br_netfilter: None, world: World, firewall: NftFirewall, mode: EgressMode) -> None:
     await listen(world)
     await firewall.apply(policy(egress=mode))
-    expected = {EgressMode.DENY: "silence", EgressMode.NAT: f"saw {NODE}", EgressMode.ALLOW: f"saw {ONE}"}[
-        mode
-    ]
-    assert await world.peers["one"].connect(OUTSIDE, 80) == expected
-    assert await world.peers["one"].connect(OUTSIDE, 53, "udp") == expected
+    expected, limit = {
+        EgressMode.DENY: ("silence", DROPPED),
+        EgressMode.NAT: (f"saw {NODE}", PATIENT),
+        EgressMode.ALLOW: (f"saw {ONE}", PATIENT),
+    }[mode]
+    assert await world.peers["one"].connect(OUTSIDE, 80, limit=limit) == expected
+    assert await world.peers["one"].connect(OUTSIDE, 53, "udp", limit=limit) == expected
 
 
 async def test_egress_by_list(world: World, firewall: NftFirewall) -> None:
@@ -136,10 +138,10 @@ async def test_egress_by_list(world: World, firewall: NftFirewall) -> None:
     )
     await firewall.apply(policy(egress=EgressMode.NAT, to=to))
     one = world.peers["one"]
-    assert await one.connect(OUTSIDE, 80) == f"saw {NODE}"
-    assert await one.connect(OUTSIDE, 53, "udp") == f"saw {NODE}"
+    assert await one.connect(OUTSIDE, 80, limit=PATIENT) == f"saw {NODE}"
+    assert await one.connect(OUTSIDE, 53, "udp", limit=PATIENT) == f"saw {NODE}"
     assert await one.connect(OUTSIDE, 81) == "silence"
-    assert await one.connect("192.0.2.200", 81) == f"saw {NODE}"
+    assert await one.connect("192.0.2.200", 81, limit=PATIENT) == f"saw {NODE}"
 
 
 async def test_link_local_is_out_of_reach_whatever_is_allowed(world: World, firewall: NftFirewall) -> None:
@@ -151,7 +153,7 @@ async def test_link_local_is_out_of_reach_whatever_is_allowed(world: World, fire
     for to in ((), everywhere):
         await firewall.apply(policy(egress=EgressMode.NAT, to=to))
         assert await world.peers["one"].connect(metadata, 80) == "silence"
-        assert await world.peers["one"].connect(OUTSIDE, 80) == f"saw {NODE}"
+        assert await world.peers["one"].connect(OUTSIDE, 80, limit=PATIENT) == f"saw {NODE}"
 
 
 async def test_of_the_node_only_the_registry_is_reachable(
@@ -162,7 +164,7 @@ async def test_of_the_node_only_the_registry_is_reachable(
     await node.serve(53, protocol="udp")
     await firewall.apply(policy(egress=EgressMode.NAT, registry=5001))
     one = world.peers["one"]
-    assert await one.connect("10.213.1.1", 5001) == f"saw {ONE}"
+    assert await one.connect("10.213.1.1", 5001, limit=PATIENT) == f"saw {ONE}"
     for host in ("10.213.1.1", "10.213.2.1", NODE):
         for port in (5000, 6443):
             assert await one.connect(host, port) == "silence"
@@ -181,7 +183,7 @@ async def test_names_are_asked_of_ones_own_gateway_only(
     one = world.peers["one"]
     await firewall.apply(replace(policy(egress=EgressMode.NAT), name_server=True))
     for protocol in ("tcp", "udp"):
-        assert await one.connect("10.213.1.1", 53, protocol) == f"saw {ONE}"
+        assert await one.connect("10.213.1.1", 53, protocol, limit=PATIENT) == f"saw {ONE}"
         assert await one.connect("10.213.1.1", 54, protocol) == "silence"
         for host in ("10.213.2.1", NODE):
             assert await one.connect(host, 53, protocol) == "silence", "another zone's, or the node's own"
@@ -207,7 +209,7 @@ async def test_spoofing(br_netfilter: None, world: World, firewall: NftFirewall)
     everybody = policy({"two": (ExposedPort(80),)}, EgressMode.ALLOW)
     await firewall.apply(everybody)
     one = world.peers["one"]
-    assert await one.connect(OUTSIDE, 80) == f"saw {ONE}"
+    assert await one.connect(OUTSIDE, 80, limit=PATIENT) == f"saw {ONE}"
 
     one.namespace.ip(f"addr add {TWO}/32 dev eth0")
     assert await one.connect(OUTSIDE, 80, source=TWO) == "silence", "another guest's address"
@@ -291,9 +293,9 @@ async def test_instances_live_side_by_side(world: World, firewall: NftFirewall, 
     await other.apply(Policy())
     exposed = policy({"one": (ExposedPort(80, host_port=8080),)}, EgressMode.NAT)
     await firewall.apply(exposed)
-    assert await world.peers["outside"].connect(NODE, 8080) == f"saw {OUTSIDE}"
+    assert await world.peers["outside"].connect(NODE, 8080, limit=PATIENT) == f"saw {OUTSIDE}"
     assert await world.peers["outside"].connect(ONE, 81) == "silence"
-    assert await world.peers["one"].connect(OUTSIDE, 80) == f"saw {NODE}"
+    assert await world.peers["one"].connect(OUTSIDE, 80, limit=PATIENT) == f"saw {NODE}"
     await other.remove()
     assert await firewall.drift(exposed) is Drift.NONE
 
@@ -303,9 +305,9 @@ async def test_what_is_established_survives_a_replace(world: World, firewall: Nf
     exposed = policy({"one": (ExposedPort(80, host_port=8080),)})
     await firewall.apply(exposed)
     outside = world.peers["outside"]
-    assert await outside.connect(NODE, 8080, keep="a") == f"saw {OUTSIDE}"
+    assert await outside.connect(NODE, 8080, keep="a", limit=PATIENT) == f"saw {OUTSIDE}"
     await firewall.apply(replace(exposed, registry_port=5001))
-    assert await outside.again("a") == "again"
+    assert await outside.again("a", limit=PATIENT) == "again"
 
 
 async def test_a_new_guest_does_not_inherit_connections(world: World, firewall: NftFirewall) -> None:
@@ -313,9 +315,9 @@ async def test_a_new_guest_does_not_inherit_connections(world: World, firewall: 
     exposed = policy({"one": (ExposedPort(53, L4.UDP),)})
     await firewall.apply(exposed)
     outside = world.peers["outside"]
-    assert await outside.connect(ONE, 53, "udp", keep="a") == f"saw {OUTSIDE}"
+    assert await outside.connect(ONE, 53, "udp", keep="a", limit=PATIENT) == f"saw {OUTSIDE}"
     await firewall.apply(policy())
-    assert (await outside.again("a")) == OUTSIDE, "the same guest: its connection stays"
+    assert (await outside.again("a", limit=PATIENT)) == OUTSIDE, "the same guest: its connection stays"
     await firewall.apply(replace(policy(), guests=World.guests[1:]))
     await firewall.apply(policy())
     assert await outside.again("a") == "silence"
@@ -370,7 +372,7 @@ async def test_a_full_memory_of_peers_stops_nothing(world: World, firewall: NftF
     before = (await firewall.denied())["one", Direction.INGRESS].packets
     assert await outside.connect(ONE, 5000) == "silence"
     assert (await firewall.denied())["one", Direction.INGRESS].packets > before
-    assert await outside.connect(ONE, 80) == f"saw {OUTSIDE}"
+    assert await outside.connect(ONE, 80, limit=PATIENT) == f"saw {OUTSIDE}"
     assert len(await firewall.denied_peers()) == 4096
 
 

@@ -22,6 +22,8 @@ NODE, OUTSIDE = "192.0.2.1", "192.0.2.10"
 PEER = Path(__file__).with_name("peer.py")
 DROPPED = 0.25
 """Seconds of silence after which a packet counts as dropped."""
+PATIENT = 10.0
+"""Seconds for an answer that has to come: the machine may be busy with others."""
 
 
 def bridge_port(link: str, setting: str) -> None:
@@ -98,8 +100,8 @@ class Peer:
             limit=limit,
         )
 
-    async def again(self, keep: str) -> str:
-        return await self.order(do="again", keep=keep, limit=DROPPED)
+    async def again(self, keep: str, *, limit: float = DROPPED) -> str:
+        return await self.order(do="again", keep=keep, limit=limit)
 
     async def frame(self, data: bytes, link: str = "eth0") -> None:
         assert await self.order(do="frame", link=link, data=data.hex()) == "sent"

@@ -9,7 +9,7 @@ import struct
 import sys
 from typing import Any
 
-DROPPED = 0.4
+DROPPED = 1.0
 """Seconds of silence after which a packet counts as dropped."""
 
 

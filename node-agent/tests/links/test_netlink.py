@@ -223,26 +223,28 @@ async def test_changes_of_our_links_wake(links: Links) -> None:
     woken = asyncio.Event()
     watch = links.subscribe(woken.set)
 
-    async def wakes(command: str) -> bool:
+    async def wakes(command: str) -> None:
         woken.clear()
         ip(command)
-        try:
-            await asyncio.wait_for(woken.wait(), 0.5)
-        except TimeoutError:
-            return False
-        return True
+        await async_until(woken.is_set)
 
-    assert await wakes(f"addr del 10.213.1.1/24 dev {ZONE.name}")
-    assert await wakes(f"link set {ZONE.name} down")
-    assert await wakes(f"link del {ZONE.name}")
-    assert await wakes(MADE[PORT])
-    assert await wakes(MADE["tap20000i0"])
-    assert not await wakes("link add other type bridge"), "not ours"
-    assert await wakes("addr add 192.0.2.1/24 dev other"), "it may be the tunnel's"
-    assert not await wakes("addr add 2001:db8::1/64 dev other"), "that is IPv4"
+    async def wakes_nobody(command: str) -> bool:
+        woken.clear()
+        ip(command)
+        await asyncio.sleep(0.5)
+        return not woken.is_set()
+
+    await wakes(f"addr del 10.213.1.1/24 dev {ZONE.name}")
+    await wakes(f"link set {ZONE.name} down")
+    await wakes(f"link del {ZONE.name}")
+    await wakes(MADE[PORT])
+    await wakes(MADE["tap20000i0"])
+    assert await wakes_nobody("link add other type bridge"), "not ours"
+    await wakes("addr add 192.0.2.1/24 dev other")  # it may be the tunnel's
+    assert await wakes_nobody("addr add 2001:db8::1/64 dev other"), "that is IPv4"
     watch.close()
     watch.close()
-    assert not await wakes(f"link del {PORT}")
+    assert await wakes_nobody(f"link del {PORT}")
 
 
 async def test_a_transit_link_that_changes_together_with_a_bridge_is_told(links: Links) -> None:
@@ -250,12 +252,12 @@ async def test_a_transit_link_that_changes_together_with_a_bridge_is_told(links:
     woken, expired = asyncio.Event(), asyncio.Event()
     watch = links.subscribe(woken.set, expired.set)
     ip(f"link add {TRANSIT} type vxlan id 4213 local 192.0.2.1 dstport 4789 nolearning")
-    await woken.wait()
+    await async_until(woken.is_set)
     woken.clear()
     expired.clear()
     ip(f"link set {ZONE.name} down")
     ip(f"neigh replace 10.213.1.9 lladdr 02:00:00:00:00:09 dev {TRANSIT} nud permanent")
-    await woken.wait()
+    await async_until(woken.is_set)
     assert expired.is_set(), "it was told of before the look that follows"
     watch.close()
 
@@ -265,7 +267,7 @@ async def test_links_that_are_made_together_are_known_afterwards(links: Links) -
     watch = links.subscribe(woken.set)
     ip(f"link add {ZONE.name} type bridge")
     ip(f"link add {TRANSIT} type vxlan id 4213 local 192.0.2.1 dstport 4789 nolearning")
-    await woken.wait()
+    await async_until(woken.is_set)
     woken.clear()
     ip(f"neigh replace 10.213.1.9 lladdr 02:00:00:00:00:09 dev {TRANSIT} nud permanent")
     await async_until(woken.is_set)

@@ -20,7 +20,7 @@ from dsecos_agent.names.model import NameServerError
 from dsecos_agent.names.servers import Folder, end_all
 from dsecos_api.names import REGISTRY_HOST
 
-from tests.patience import async_until
+from tests.patience import async_until, heard
 
 from .query import Answer
 from .world import Bridge, Upstream
@@ -343,7 +343,7 @@ class TestDeath:
 
         os.kill(pid(state, one), signal.SIGKILL)
 
-        assert await asyncio.wait_for(told.get(), 60) == one.name
+        assert await heard(told) == one.name
         assert await servers.serving() == frozenset()
         assert await servers.ensure(zone)
         assert one.ask(SHOP) == known("10.1.0.5")
@@ -359,7 +359,7 @@ class TestDeath:
 
         os.kill(pid(state, one), signal.SIGKILL)
 
-        assert await asyncio.wait_for(told.get(), 60) == one.name
+        assert await heard(told) == one.name
 
     async def test_one_that_we_end_is_not_told_of(self, servers: DnsmasqServers, one: Bridge) -> None:
         told: list[str] = []
@@ -373,16 +373,16 @@ class TestDeath:
     async def test_who_has_unsubscribed_hears_nothing(
         self, servers: DnsmasqServers, state: Path, one: Bridge
     ) -> None:
-        told: list[str] = []
-        heard: asyncio.Queue[str] = asyncio.Queue()
-        servers.subscribe(told.append)()
-        servers.subscribe(heard.put_nowait)
+        gone: list[str] = []
+        told: asyncio.Queue[str] = asyncio.Queue()
+        servers.subscribe(gone.append)()
+        servers.subscribe(told.put_nowait)
         await servers.ensure(one.zone())
 
         os.kill(pid(state, one), signal.SIGKILL)
 
-        await asyncio.wait_for(heard.get(), 60)
-        assert told == []
+        await heard(told)
+        assert gone == []
 
     async def test_a_connection_that_outlives_its_server_does_not_keep_the_port(
         self, servers: DnsmasqServers, state: Path, one: Bridge
@@ -392,10 +392,10 @@ class TestDeath:
         with one.guest.socket("10.1.0.1", tcp=True) as idle:
             idle.connect(("10.1.0.1", 53))
             assert one.ask(SHOP, tcp=True) == known("10.1.0.5")  # so the idle one was accepted before
-            heard: asyncio.Queue[str] = asyncio.Queue()
-            servers.subscribe(heard.put_nowait)
+            told: asyncio.Queue[str] = asyncio.Queue()
+            servers.subscribe(told.put_nowait)
             os.kill(pid(state, one), signal.SIGKILL)
-            await asyncio.wait_for(heard.get(), 60)  # a signal takes effect a moment after it is sent
+            await heard(told)  # a signal takes effect a moment after it is sent
 
             assert await servers.ensure(zone)
 

@@ -14,6 +14,8 @@ from dsecos_agent.engines.proxmox.gates import Gates
 from dsecos_agent.engines.proxmox.places import Places, read_listing
 from dsecos_proxmox_simulator import Simulator, World
 
+from tests.patience import heard
+
 from .world import OWNER, STRANGER, Lab, config
 
 RESOURCES = ("GET", "/cluster/resources")
@@ -94,7 +96,7 @@ async def test_one_look_serves_all_who_watch_and_nobody_looks_when_nobody_watche
     assert ended is not None
     made.world.set_status(int(ended.engine_id), "stopped")
     before = engine.client.calls[RESOURCES]
-    assert await asyncio.wait_for(told.get(), 10) == "guest-3"
+    assert await heard(told) == "guest-3"
     assert engine.client.calls[RESOURCES] - before <= 5
     assert told.empty()
 
@@ -110,12 +112,12 @@ async def test_one_that_is_moved_while_it_runs_is_told_once(made: Lab, engine: P
     assert found is not None
     assert other is not None
     made.world.set_status(int(other.engine_id), "stopped")
-    assert await asyncio.wait_for(told.get(), 10) == "two", "so the other was seen where it was"
+    assert await heard(told) == "two", "so the other was seen where it was"
     made.world.move_guest(int(found.engine_id), "pve2")
-    assert await asyncio.wait_for(told.get(), 10) == "one"
+    assert await heard(told) == "one"
     engine.watch("one", told.put_nowait)
     made.world.set_status(int(found.engine_id), "stopped")
-    assert await asyncio.wait_for(told.get(), 10) == "one"
+    assert await heard(told) == "one"
     assert told.empty()
 
 
