@@ -49,7 +49,7 @@ def in_force(attachment: ZoneAttachment) -> bool:
 def _judge_peers(conditions: Conditions, zone: NetworkZone, observed: Observed) -> None:
     found = agreements(zone, observed.zones)
     if found.open:
-        told = [f"nothing passes to or from {', '.join(found.open)}", *found.notes]
+        told = [f"nothing passes where a peer has not agreed: {', '.join(found.open)}", *found.notes]
         conditions.false(Type.PEERS_AGREED, Reason.PEER_NOT_AGREED, "; ".join(told))
     else:
         told = ["every peer names this zone too", *found.notes]

@@ -56,6 +56,7 @@ class TestPeersAgreed:
         )
         status, reason, message = agreed(found)
         assert (status, reason) == ("False", Reason.PEER_NOT_AGREED)
+        assert message.startswith("nothing passes where a peer has not agreed: acme/gone does not exist")
         for words in (
             "acme/gone does not exist",
             "acme/silent does not name this zone",
