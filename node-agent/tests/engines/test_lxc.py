@@ -11,6 +11,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
+import psutil
 import pytest
 from dsecos_agent.adapter_errors import UnsupportedError
 from dsecos_agent.engines.lxc import LxcEngine, cgroups, life
@@ -89,14 +90,6 @@ def is_zombie(pid: int | None) -> bool:
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def name_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 async def by_hand(argv: list[str | Path]) -> None:
@@ -384,9 +377,9 @@ async def test_an_init_that_waits_for_its_processes_to_die_is_stopping(
     assert guest.init_pid is not None
     argv = ["lxc-attach", "-P", home / "lxc", "-n", "one", "--", "busybox", "sleep", "1000"]
     attached = await asyncio.create_subprocess_exec(*argv)
-    await async_until(lambda: [each for each in children(attached.pid) if name_of(each) == "busybox"])
-    (inside,) = children(attached.pid)
-    with frozen(inside):
+    tool = psutil.Process(attached.pid)
+    (inside,) = await async_until(lambda: [each for each in tool.children() if each.name() == "busybox"])
+    with frozen(inside.pid):
         os.kill(guest.init_pid, signal.SIGKILL)
         await async_until(lambda: "freezer:/\n" in Path(f"/proc/{guest.init_pid}/cgroup").read_text())
         assert await state_of(engine, "one") is GuestState.STOPPING
